@@ -1,0 +1,300 @@
+package event
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Append appends the canonical encoding of the event to dst. It fails, leaving
+// dst as it was, when the event breaks a rule of SPEC.md: a missing id, data
+// that does not fit the type, a text or list over its limit, more than MaxSize.
+func (e *Event) Append(dst []byte) ([]byte, error) {
+	if err := e.validate(); err != nil {
+		return dst, err
+	}
+	start := len(dst)
+	b := append(dst, `{"specversion":"1.0","id":"`...)
+	b = e.ID.append(b)
+	b = str(b, `","source":`, e.Source)
+	b = str(b, `,"type":`, string(e.Type))
+	if !e.Subject.IsZero() {
+		b = append(b, `,"subject":"`...)
+		b = append(e.Subject.append(b), '"')
+	}
+	b = append(b, `,"time":"`...)
+	b = e.Time.Time().AppendFormat(b, timeLayout)
+	b = append(b, `","datacontenttype":"application/json","writer":`...)
+	b = quote(b, e.Writer)
+	b = append(b, `,"seq":"`...)
+	b = strconv.AppendUint(b, e.Seq, 10)
+	b = append(b, `","data":{`...)
+	switch {
+	case e.Request != nil:
+		b = e.Request.append(b)
+	case e.Lifecycle != nil:
+		b = str(b, `"instance":`, e.Lifecycle.Instance)
+		b = opt(b, `,"reason":`, e.Lifecycle.Reason)
+		b = opt(b, `,"by":`, e.Lifecycle.By)
+		b = opt(b, `,"version":`, e.Lifecycle.Version)
+		b = str(b, `,"kind":`, e.Lifecycle.Kind)
+	case e.Governance != nil:
+		b = str(b, `"digest":`, e.Governance.Digest)
+		b = opt(b, `,"commit":`, e.Governance.Commit)
+		if len(e.Governance.Changed) > 0 {
+			b = append(b, `,"changed":[`...)
+			for i, name := range e.Governance.Changed {
+				b = quote(comma(b, i), name)
+			}
+			b = append(b, ']')
+		}
+	case e.Audit != nil:
+		b = str(b, `"actor":`, e.Audit.Actor)
+		b = str(b, `,"action":`, e.Audit.Action)
+		b = str(b, `,"object":`, e.Audit.Object)
+		b = opt(b, `,"reason":`, e.Audit.Reason)
+		b = str(b, `,"outcome":`, e.Audit.Outcome)
+	}
+	b = append(b, `}}`...)
+	if size := len(b) - start; size > MaxSize {
+		return dst, fmt.Errorf("event %s: %d bytes, the limit is %d", e.ID, size, MaxSize)
+	}
+	return b, nil
+}
+
+func (r *Request) append(b []byte) []byte {
+	c := &r.Call
+	b = str(b, `"request":{"format":`, c.Format)
+	b = str(b, `,"operation":`, c.Operation)
+	b = append(b, `,"stream":`...)
+	b = strconv.AppendBool(b, c.Stream)
+	b = opt(b, `,"model":`, c.Model)
+	b = num(b, `,"body_bytes":`, c.BodyBytes)
+	b = opt(b, `,"body_digest":`, c.BodyDigest)
+	b = opt(b, `,"trace_id":`, c.TraceID)
+	b = opt(b, `,"parent_id":`, c.ParentID)
+	b = str(b, `,"workload":`, c.Workload)
+
+	b = str(b, `},"caller":{"key_id":`, r.Caller.KeyID)
+	b = opt(b, `,"user_ref":`, r.Caller.UserRef)
+	b = opt(b, `,"client_addr":`, r.Caller.ClientAddr)
+
+	b = append(b, `},"attribution":{`...)
+	for i, d := range r.Attribution.All() {
+		b = quote(comma(b, i), DimensionNames[i])
+		b = str(b, `:{"value":`, d.Value)
+		b = str(b, `,"provenance":`, string(d.Provenance))
+		b = opt(b, `,"conflict":`, d.Conflict)
+		b = append(b, '}')
+	}
+
+	b = append(b, `},"sources":[`...)
+	for i, s := range r.Sources {
+		b = str(comma(b, i), `{"namespace":`, s.Namespace)
+		b = str(b, `,"name":`, s.Name)
+		b = opt(b, `,"version":`, s.Version)
+		b = opt(b, `,"role":`, s.Role)
+		b = str(b, `,"evidence":`, s.Evidence)
+		b = append(b, '}')
+	}
+	b = str(b, `],"coverage":`, r.Coverage)
+
+	d := &r.Decision
+	b = str(b, `,"decision":{"rule":`, d.Rule)
+	b = str(b, `,"why":`, d.Why)
+	b = append(b, `,"rejected":[`...)
+	for i, c := range d.Rejected {
+		b = str(comma(b, i), `{"endpoint":`, c.Endpoint)
+		b = str(b, `,"why":`, c.Why)
+		b = append(b, '}')
+	}
+	b = str(b, `],"governance":`, d.Governance)
+	b = opt(b, `,"commit":`, d.Commit)
+
+	b = append(b, `},"attempts":[`...)
+	for i := range r.Attempts {
+		b = r.Attempts[i].append(comma(b, i))
+	}
+
+	o := &r.Outcome
+	b = num(b, `],"outcome":{"status":`, int64(o.Status))
+	b = opt(b, `,"code":`, o.Code)
+	b = opt(b, `,"finish":`, o.Finish)
+	b = num(b, `,"served":`, int64(o.Served))
+	b = num(b, `,"latency_us":`, o.Latency)
+	b = optNum(b, `,"first_byte_us":`, o.FirstByte)
+	b = str(b, `,"client":`, o.Client)
+	b = str(b, `,"upstream":`, o.Upstream)
+	b = num(b, `,"answer_bytes":`, o.AnswerBytes)
+	b = opt(b, `,"answer_digest":`, o.AnswerDigest)
+
+	b = append(b, `},"pii":[`...)
+	for i, p := range r.PII {
+		b = str(comma(b, i), `{"kind":`, p.Kind)
+		b = num(b, `,"count":`, p.Count)
+		b = append(b, '}')
+	}
+	b = str(b, `],"capture":`, r.Capture)
+	return str(b, `,"retention_class":`, r.RetentionClass)
+}
+
+func (a *Attempt) append(b []byte) []byte {
+	b = str(b, `{"endpoint":`, a.Endpoint)
+	b = str(b, `,"provider":`, a.Provider)
+	b = opt(b, `,"region":`, a.Region)
+	b = opt(b, `,"model_requested":`, a.ModelRequested)
+	b = opt(b, `,"model_served":`, a.ModelServed)
+	b = optNum(b, `,"status":`, int64(a.Status))
+	b = opt(b, `,"error":`, a.Error)
+	b = num(b, `,"start_us":`, int64(a.Start))
+	b = optNum(b, `,"first_byte_us":`, int64(a.FirstByte))
+	b = optNum(b, `,"end_us":`, int64(a.End))
+	b = opt(b, `,"provider_id":`, a.ProviderID)
+	b = opt(b, `,"tier":`, a.Tier)
+	b = opt(b, `,"usage_raw":`, a.UsageRaw)
+	b = str(b, `,"usage_source":`, string(a.UsageSource))
+	b = num(b, `,"chunks":`, a.Chunks)
+	b = num(b, `,"bytes":`, a.Bytes)
+	return append(b, '}')
+}
+
+// str appends a member that is always there; opt and optNum leave it out when
+// it is empty (SPEC E8).
+func str(b []byte, name, v string) []byte { return quote(append(b, name...), v) }
+
+func opt(b []byte, name, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return str(b, name, v)
+}
+
+func num(b []byte, name string, v int64) []byte {
+	return strconv.AppendInt(append(b, name...), v, 10)
+}
+
+func optNum(b []byte, name string, v int64) []byte {
+	if v == 0 {
+		return b
+	}
+	return num(b, name, v)
+}
+
+func comma(b []byte, i int) []byte {
+	if i > 0 {
+		return append(b, ',')
+	}
+	return b
+}
+
+// quote appends a JSON string with the fewest escapes (SPEC E7): quotation
+// mark, backslash and control characters only. Invalid UTF-8 was refused.
+func quote(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+		from = i + 1
+	}
+	return append(append(b, s[from:]...), '"')
+}
+
+func (e *Event) validate() error {
+	var texts []string
+	data := 0
+	for _, set := range []bool{e.Request != nil, e.Lifecycle != nil, e.Governance != nil, e.Audit != nil} {
+		if set {
+			data++
+		}
+	}
+	switch {
+	case e.ID.IsZero():
+		return fmt.Errorf("event without id")
+	case e.Writer == "" || e.Seq == 0:
+		return fmt.Errorf("event %s: without writer or seq", e.ID)
+	case data != 1:
+		return fmt.Errorf("event %s: %d kinds of data, want one", e.ID, data)
+	case (e.Type == RequestAdjusted) == e.Subject.IsZero():
+		return fmt.Errorf("event %s: a subject belongs to adjusted events and only to them", e.ID)
+	case e.Time < 0 || e.Time >= maxTime:
+		return fmt.Errorf("event %s: time out of range", e.ID)
+	}
+	switch e.Type {
+	case RequestCompleted, RequestDenied, RequestRecovered, RequestAdjusted:
+		if e.Request == nil {
+			return fmt.Errorf("event %s: %s without request data", e.ID, e.Type)
+		}
+		r := e.Request
+		if len(r.Attempts) > MaxAttempts || len(r.Sources) > MaxSources || len(r.Decision.Rejected) > MaxAttempts || len(r.PII) > MaxAttempts {
+			return fmt.Errorf("event %s: a list is over its limit", e.ID)
+		}
+		texts = append(texts, r.Call.Format, r.Call.Operation, r.Call.Model, r.Call.BodyDigest, r.Call.TraceID, r.Call.ParentID, r.Call.Workload,
+			r.Caller.KeyID, r.Caller.UserRef, r.Caller.ClientAddr, r.Coverage, r.Decision.Rule, r.Decision.Why, r.Decision.Governance, r.Decision.Commit,
+			r.Outcome.Code, r.Outcome.Finish, r.Outcome.Client, r.Outcome.Upstream, r.Outcome.AnswerDigest, r.Capture, r.RetentionClass)
+		for _, d := range r.Attribution.All() {
+			texts = append(texts, d.Value, string(d.Provenance), d.Conflict)
+		}
+		for _, s := range r.Sources {
+			texts = append(texts, s.Namespace, s.Name, s.Version, s.Role, s.Evidence)
+		}
+		for _, c := range r.Decision.Rejected {
+			texts = append(texts, c.Endpoint, c.Why)
+		}
+		for _, p := range r.PII {
+			texts = append(texts, p.Kind)
+		}
+		for i := range r.Attempts {
+			a := &r.Attempts[i]
+			if len(a.UsageRaw) > MaxUsageRaw || !utf8.ValidString(a.UsageRaw) {
+				return fmt.Errorf("event %s: usage_raw of attempt %d: over %d bytes or not UTF-8", e.ID, i, MaxUsageRaw)
+			}
+			texts = append(texts, a.Endpoint, a.Provider, a.Region, a.ModelRequested, a.ModelServed, a.Error, a.ProviderID, a.Tier, string(a.UsageSource))
+		}
+	case WriterOpened, WriterHeartbeat, WriterClosed:
+		if e.Lifecycle == nil {
+			return fmt.Errorf("event %s: %s without writer data", e.ID, e.Type)
+		}
+		texts = append(texts, e.Lifecycle.Instance, e.Lifecycle.Reason, e.Lifecycle.By, e.Lifecycle.Version, e.Lifecycle.Kind)
+	case GovernanceLoaded:
+		if e.Governance == nil {
+			return fmt.Errorf("event %s: %s without governance data", e.ID, e.Type)
+		}
+		texts = append(append(texts, e.Governance.Digest, e.Governance.Commit), e.Governance.Changed...)
+	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass:
+		if e.Audit == nil {
+			return fmt.Errorf("event %s: %s without audit data", e.ID, e.Type)
+		}
+		texts = append(texts, e.Audit.Actor, e.Audit.Action, e.Audit.Object, e.Audit.Reason, e.Audit.Outcome)
+	default:
+		return fmt.Errorf("event %s: unknown type %q", e.ID, clip(string(e.Type), 64))
+	}
+	for _, s := range append(texts, e.Source, e.Writer) {
+		if len(s) > MaxText || !utf8.ValidString(s) {
+			return fmt.Errorf("event %s: a text is over %d bytes or not UTF-8", e.ID, MaxText)
+		}
+	}
+	return nil
+}
+
+// maxTime is the year 2200: what is later is a broken clock, and would make a
+// partition of its own.
+const maxTime Micros = 7_258_118_400_000_000
+
+func hexString(d [32]byte) string { return hex.EncodeToString(d[:]) }
