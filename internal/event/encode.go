@@ -283,7 +283,7 @@ func (e *Event) validate() error {
 		}
 		texts = append(texts, e.Audit.Actor, e.Audit.Action, e.Audit.Object, e.Audit.Reason, e.Audit.Outcome)
 	default:
-		return fmt.Errorf("event %s: unknown type %q", e.ID, clip(string(e.Type), 64))
+		return fmt.Errorf("event %s: unknown type %q", e.ID, Clip(string(e.Type), 64))
 	}
 	for _, s := range append(texts, e.Source, e.Writer) {
 		if len(s) > MaxText || !utf8.ValidString(s) {

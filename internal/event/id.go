@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -59,7 +60,7 @@ var errID = errors.New("not a UUIDv7 in canonical form")
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return ID{}, fmt.Errorf("id %q: %w", clip(s, 40), errID)
+		return ID{}, fmt.Errorf("id %q: %w", Clip(s, 40), errID)
 	}
 	var digits [32]byte
 	n := 0
@@ -73,8 +74,8 @@ func ParseID(s string) (ID, error) {
 		digits[n] = s[i]
 		n++
 	}
-	if _, err := hex.Decode(id[:], digits[:]); err != nil || id[6]>>4 != 7 || id[8]>>6 != 2 {
-		return ID{}, fmt.Errorf("id %q: %w", clip(s, 40), errID)
+	if _, err := hex.Decode(id[:], digits[:]); err != nil || !id.valid() {
+		return ID{}, fmt.Errorf("id %q: %w", Clip(s, 40), errID)
 	}
 	return id, nil
 }
@@ -91,22 +92,16 @@ func (m Micros) Time() time.Time { return time.UnixMicro(int64(m)).UTC() }
 // timeLayout is RFC 3339 in UTC with exactly six decimals (SPEC E6).
 const timeLayout = "2006-01-02T15:04:05.000000Z"
 
-func valid(s string) bool { return utf8.ValidString(s) }
+func (id ID) valid() bool { return id[6]>>4 == 7 && id[8]>>6 == 2 }
 
-func clip(s string, n int) string {
+// Clip shortens a text from outside to at most n bytes of valid UTF-8. It cuts
+// between characters and drops bytes that are not UTF-8.
+func Clip(s string, n int) string {
 	if len(s) > n {
 		s = s[:n]
 	}
-	for !utf8.ValidString(s) {
-		out := make([]byte, 0, len(s))
-		for i := 0; i < len(s); {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r != utf8.RuneError || size > 1 {
-				out = append(out, s[i:i+size]...)
-			}
-			i += size
-		}
-		s = string(out)
+	if utf8.ValidString(s) {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s, "")
 }

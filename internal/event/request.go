@@ -148,11 +148,3 @@ type Count struct {
 	Kind  string
 	Count int64
 }
-
-// Clip shortens a text from outside to at most n bytes of valid UTF-8.
-func Clip(s string, n int) string {
-	if len(s) <= n && valid(s) {
-		return s
-	}
-	return clip(s, n)
-}
