@@ -25,6 +25,8 @@ CREATE TABLE IF NOT EXISTS charges
     tier            LowCardinality(String),
     workload        LowCardinality(String),
     usage_source    LowCardinality(String),
+    -- calls counted by this entry, signed as the entry: 1 on the first entry of an event, else 0
+    calls           Int8,
     -- signed as the entry: a reversal has the negative of what it reverses. NULL: the usage is missing
     quantity        Nullable(Int64) CODEC(ZSTD(1)),
     -- pico-dollars per token. NULL: unpriced

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS cells
     model         LowCardinality(String),
     class         LowCardinality(String),
     cost_status   LowCardinality(String),
-    -- requests that have an entry here count once, at their first entry (attempt 0, first class), so that sums over cells count calls
+    -- sum of the entries' calls
     requests      Int64,
     entries       UInt64,
     quantity      Int64,
