@@ -10,9 +10,14 @@ import (
 // Append appends the canonical encoding of the event to dst. It fails, leaving
 // dst as it was, when the event breaks a rule of SPEC.md: a missing id, data
 // that does not fit the type, a text or list over its limit, more than MaxSize.
+// The error wraps ErrInvalid.
 func (e *Event) Append(dst []byte) ([]byte, error) {
-	if err := e.validate(); err != nil {
-		return dst, err
+	why := e.check()
+	if why == "" {
+		why = e.checkTexts()
+	}
+	if why != "" {
+		return dst, fmt.Errorf("event %s: %s: %w", e.ID, why, ErrInvalid)
 	}
 	start := len(dst)
 	b := append(dst, `{"specversion":"1.0","id":"`...)
@@ -58,7 +63,11 @@ func (e *Event) Append(dst []byte) ([]byte, error) {
 	}
 	b = append(b, `}}`...)
 	if size := len(b) - start; size > MaxSize {
-		return dst, fmt.Errorf("event %s: %d bytes, the limit is %d", e.ID, size, MaxSize)
+		return dst, fmt.Errorf("event %s: %d bytes, the limit is %d: %w", e.ID, size, MaxSize, ErrInvalid)
+	}
+	// What is around the texts is ASCII, so the whole is UTF-8 when each text is.
+	if !utf8.Valid(b[start:]) {
+		return dst, fmt.Errorf("event %s: a text is not UTF-8: %w", e.ID, ErrInvalid)
 	}
 	return b, nil
 }
@@ -216,81 +225,117 @@ func quote(b []byte, s string) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
-func (e *Event) validate() error {
-	var texts []string
-	data := 0
-	for _, set := range []bool{e.Request != nil, e.Lifecycle != nil, e.Governance != nil, e.Audit != nil} {
-		if set {
-			data++
-		}
-	}
+// whyType is the reason of check for a type that this version does not know.
+const whyType = "unknown type"
+
+// check gives the rule that the event breaks, or "". It looks at everything
+// but the texts.
+func (e *Event) check() string {
 	switch {
-	case e.ID.IsZero():
-		return fmt.Errorf("event without id")
-	case e.Writer == "" || e.Seq == 0:
-		return fmt.Errorf("event %s: without writer or seq", e.ID)
-	case data != 1:
-		return fmt.Errorf("event %s: %d kinds of data, want one", e.ID, data)
-	case (e.Type == RequestAdjusted) == e.Subject.IsZero():
-		return fmt.Errorf("event %s: a subject belongs to adjusted events and only to them", e.ID)
+	case !e.ID.valid():
+		return "id is not a UUIDv7"
 	case e.Time < 0 || e.Time >= maxTime:
-		return fmt.Errorf("event %s: time out of range", e.ID)
+		return "time out of range"
+	case e.ID.Milli() != int64(e.Time)/1000:
+		return "id and time are of different milliseconds"
+	case e.Writer == "" || e.Seq == 0:
+		return "without writer or seq"
 	}
+	r := e.Request
+	var data, others bool
 	switch e.Type {
 	case RequestCompleted, RequestDenied, RequestRecovered, RequestAdjusted:
-		if e.Request == nil {
-			return fmt.Errorf("event %s: %s without request data", e.ID, e.Type)
-		}
+		data, others = r != nil, e.Lifecycle != nil || e.Governance != nil || e.Audit != nil
+	case WriterOpened, WriterHeartbeat, WriterClosed:
+		data, others = e.Lifecycle != nil, r != nil || e.Governance != nil || e.Audit != nil
+	case GovernanceLoaded:
+		data, others = e.Governance != nil, r != nil || e.Lifecycle != nil || e.Audit != nil
+	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass:
+		data, others = e.Audit != nil, r != nil || e.Lifecycle != nil || e.Governance != nil
+	default:
+		return whyType
+	}
+	switch {
+	case !data || others:
+		return "data does not fit the type"
+	case (e.Type == RequestAdjusted) == e.Subject.IsZero() || !e.Subject.IsZero() && !e.Subject.valid():
+		return "adjusted events, and only they, have a subject, which is an id"
+	case r != nil && (len(r.Attempts) > MaxAttempts || len(r.Sources) > MaxSources || len(r.Decision.Rejected) > MaxRejected || len(r.PII) > MaxPII),
+		e.Governance != nil && len(e.Governance.Changed) > MaxChanged:
+		return "list over its limit"
+	case r != nil && (r.Outcome.Served < -1 || r.Outcome.Served >= len(r.Attempts)):
+		return "served is not -1 or the index of an attempt"
+	}
+	return ""
+}
+
+// checkTexts gives the rule that a text breaks, or "". That the texts are
+// UTF-8 is checked on the whole encoding.
+func (e *Event) checkTexts() string {
+	const why = "text over its limit"
+	if long(e.Source, e.Writer) {
+		return why
+	}
+	switch {
+	case e.Request != nil:
 		r := e.Request
-		if len(r.Attempts) > MaxAttempts || len(r.Sources) > MaxSources || len(r.Decision.Rejected) > MaxAttempts || len(r.PII) > MaxAttempts {
-			return fmt.Errorf("event %s: a list is over its limit", e.ID)
-		}
-		texts = append(texts, r.Call.Format, r.Call.Operation, r.Call.Model, r.Call.BodyDigest, r.Call.TraceID, r.Call.ParentID, r.Call.Workload,
+		if long(r.Call.Format, r.Call.Operation, r.Call.Model, r.Call.BodyDigest, r.Call.TraceID, r.Call.ParentID, r.Call.Workload,
 			r.Caller.KeyID, r.Caller.UserRef, r.Caller.ClientAddr, r.Coverage, r.Decision.Rule, r.Decision.Why, r.Decision.Governance, r.Decision.Commit,
-			r.Outcome.Code, r.Outcome.Finish, r.Outcome.Client, r.Outcome.Upstream, r.Outcome.AnswerDigest, r.Capture, r.RetentionClass)
+			r.Outcome.Code, r.Outcome.Finish, r.Outcome.Client, r.Outcome.Upstream, r.Outcome.AnswerDigest, r.Capture, r.RetentionClass) {
+			return why
+		}
 		for _, d := range r.Attribution.All() {
-			texts = append(texts, d.Value, string(d.Provenance), d.Conflict)
+			if long(d.Value, string(d.Provenance), d.Conflict) {
+				return why
+			}
 		}
-		for _, s := range r.Sources {
-			texts = append(texts, s.Namespace, s.Name, s.Version, s.Role, s.Evidence)
+		for i := range r.Sources {
+			s := &r.Sources[i]
+			if long(s.Namespace, s.Name, s.Version, s.Role, s.Evidence) {
+				return why
+			}
 		}
-		for _, c := range r.Decision.Rejected {
-			texts = append(texts, c.Endpoint, c.Why)
+		for i := range r.Decision.Rejected {
+			if c := &r.Decision.Rejected[i]; long(c.Endpoint, c.Why) {
+				return why
+			}
 		}
-		for _, p := range r.PII {
-			texts = append(texts, p.Kind)
+		for i := range r.PII {
+			if long(r.PII[i].Kind) {
+				return why
+			}
 		}
 		for i := range r.Attempts {
 			a := &r.Attempts[i]
-			if len(a.UsageRaw) > MaxUsageRaw || !utf8.ValidString(a.UsageRaw) {
-				return fmt.Errorf("event %s: usage_raw of attempt %d: over %d bytes or not UTF-8", e.ID, i, MaxUsageRaw)
+			if len(a.UsageRaw) > MaxUsageRaw || long(a.Endpoint, a.Provider, a.Region, a.ModelRequested, a.ModelServed, a.Error, a.ProviderID, a.Tier, string(a.UsageSource)) {
+				return why
 			}
-			texts = append(texts, a.Endpoint, a.Provider, a.Region, a.ModelRequested, a.ModelServed, a.Error, a.ProviderID, a.Tier, string(a.UsageSource))
 		}
-	case WriterOpened, WriterHeartbeat, WriterClosed:
-		if e.Lifecycle == nil {
-			return fmt.Errorf("event %s: %s without writer data", e.ID, e.Type)
+	case e.Lifecycle != nil:
+		l := e.Lifecycle
+		if long(l.Instance, l.Reason, l.By, l.Version, l.Kind) {
+			return why
 		}
-		texts = append(texts, e.Lifecycle.Instance, e.Lifecycle.Reason, e.Lifecycle.By, e.Lifecycle.Version, e.Lifecycle.Kind)
-	case GovernanceLoaded:
-		if e.Governance == nil {
-			return fmt.Errorf("event %s: %s without governance data", e.ID, e.Type)
+	case e.Governance != nil:
+		if long(e.Governance.Digest, e.Governance.Commit) || long(e.Governance.Changed...) {
+			return why
 		}
-		texts = append(append(texts, e.Governance.Digest, e.Governance.Commit), e.Governance.Changed...)
-	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass:
-		if e.Audit == nil {
-			return fmt.Errorf("event %s: %s without audit data", e.ID, e.Type)
-		}
-		texts = append(texts, e.Audit.Actor, e.Audit.Action, e.Audit.Object, e.Audit.Reason, e.Audit.Outcome)
-	default:
-		return fmt.Errorf("event %s: unknown type %q", e.ID, Clip(string(e.Type), 64))
-	}
-	for _, s := range append(texts, e.Source, e.Writer) {
-		if len(s) > MaxText || !utf8.ValidString(s) {
-			return fmt.Errorf("event %s: a text is over %d bytes or not UTF-8", e.ID, MaxText)
+	case e.Audit != nil:
+		a := e.Audit
+		if long(a.Actor, a.Action, a.Object, a.Reason, a.Outcome) {
+			return why
 		}
 	}
-	return nil
+	return ""
+}
+
+func long(texts ...string) bool {
+	for _, s := range texts {
+		if len(s) > MaxText {
+			return true
+		}
+	}
+	return false
 }
 
 // maxTime is the year 2200: what is later is a broken clock, and would make a

@@ -23,6 +23,9 @@ type Request struct {
 const (
 	MaxAttempts = 16
 	MaxSources  = 64
+	MaxRejected = 16
+	MaxPII      = 16
+	MaxChanged  = 64 // file names of governance.loaded
 	MaxText     = 512
 	MaxUsageRaw = 8 << 10
 )

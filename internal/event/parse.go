@@ -1,0 +1,433 @@
+package event
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// parser reads one JSON text. The first mistake stays in err, with the last
+// known member and the byte it was found at; after it every step does nothing.
+type parser struct {
+	s     string
+	i     int
+	depth int
+	at    string // the last known member, for errors
+	err   error
+}
+
+// Limits of nesting, and of members per object, so that looking for duplicates
+// among unknown ones stays cheap (SPEC E10).
+const (
+	maxDepth   = 8
+	maxMembers = 256
+)
+
+func (p *parser) fail(what string) {
+	if p.err == nil {
+		p.err = fmt.Errorf("%s: %s at byte %d: %w", p.at, what, p.i, ErrInvalid)
+	}
+	p.i = len(p.s)
+}
+
+// member is a member that an object may or must have, and where its value
+// goes: a *string, *int64, *int, *bool, *Micros, *ID, *uint64 (in a string),
+// *rawText, or a func that reads the value.
+type member struct {
+	name   string
+	always bool
+	into   any
+}
+
+func must(name string, into any) member { return member{name, true, into} }
+func may(name string, into any) member  { return member{name, false, into} }
+
+// rawText is a text with the limit of usage_raw.
+type rawText string
+
+// object reads an object with at most 64 known members. Unknown ones are
+// checked and skipped.
+func (p *parser) object(known ...member) {
+	if !p.open('{') {
+		return
+	}
+	var seen uint64
+	var others []string
+	next := 0 // canonical order: the member is probably the one after the last
+	for n := 0; p.more(n, '}'); n++ {
+		name := p.name()
+		i, k := -1, next
+		for range known {
+			if k == len(known) {
+				k = 0
+			}
+			if known[k].name == name {
+				i = k
+				break
+			}
+			k++
+		}
+		if i < 0 {
+			others = p.once(others, name)
+			p.skip()
+			continue
+		}
+		p.at = known[i].name
+		if seen&(1<<i) != 0 {
+			p.fail("told twice")
+			return
+		}
+		seen |= 1 << i
+		next = i + 1
+		p.value(known[i].into)
+	}
+	if p.err != nil {
+		return
+	}
+	for i := range known {
+		if known[i].always && seen&(1<<i) == 0 {
+			p.at = known[i].name
+			p.fail("missing in the object that ends")
+			return
+		}
+	}
+}
+
+func (p *parser) value(into any) {
+	switch v := into.(type) {
+	case *string:
+		*v = p.text(MaxText)
+	case *int64:
+		*v = p.integer()
+	case func():
+		v()
+	case *Micros:
+		*v = Micros(p.integer())
+	case *int:
+		n := p.integer()
+		if int64(int(n)) != n {
+			p.fail("out of range")
+		}
+		*v = int(n)
+	case *bool:
+		*v = p.bool()
+	case *rawText:
+		*v = rawText(p.text(MaxUsageRaw))
+	case *ID:
+		id, err := ParseID(p.text(36))
+		if err != nil {
+			p.fail(errID.Error())
+		}
+		*v = id
+	case *uint64:
+		*v = p.sequence()
+	}
+}
+
+// list reads an array of at most limit elements.
+func (p *parser) list(limit int, element func()) {
+	if !p.open('[') {
+		return
+	}
+	for n := 0; p.more(n, ']'); n++ {
+		if n == limit {
+			p.fail("list over its limit")
+			return
+		}
+		element()
+	}
+}
+
+// peek skips white space and gives the next byte, 0 at the end.
+func (p *parser) peek() byte {
+	for p.i < len(p.s) {
+		switch c := p.s[p.i]; c {
+		case ' ', '\t', '\n', '\r':
+			p.i++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+func (p *parser) open(bracket byte) bool {
+	if p.peek() != bracket {
+		p.fail("want " + string(bracket))
+		return false
+	}
+	if p.depth == maxDepth {
+		p.fail("nested too deep")
+		return false
+	}
+	p.depth++
+	p.i++
+	return true
+}
+
+// more reports whether the open object or array has an nth element, and reads
+// what is before it: a comma, or the closing bracket.
+func (p *parser) more(n int, closing byte) bool {
+	switch c := p.peek(); {
+	case p.err != nil:
+		return false
+	case c == closing:
+		p.depth--
+		p.i++
+		return false
+	case n == 0:
+		return true
+	case c == ',':
+		p.i++
+		return true
+	}
+	p.fail("want , or " + string(closing))
+	return false
+}
+
+// name reads the name of a member and its colon.
+func (p *parser) name() string {
+	name := p.text(MaxSize)
+	if p.peek() != ':' {
+		p.fail("want :")
+		return ""
+	}
+	p.i++
+	return name
+}
+
+// once refuses a name that is in names already, and adds it.
+func (p *parser) once(names []string, name string) []string {
+	if len(names) == maxMembers {
+		p.fail("object with too many members")
+		return nil
+	}
+	for _, n := range names {
+		if n == name {
+			p.fail("an unknown member is told twice")
+			return nil
+		}
+	}
+	return append(names, name)
+}
+
+// text reads a string of at most limit bytes. It is a part of the input unless
+// it has escapes.
+func (p *parser) text(limit int) string {
+	if p.peek() != '"' {
+		p.fail("want a string")
+		return ""
+	}
+	start := p.i + 1
+	for i := start; i < len(p.s); i++ {
+		c := p.s[i]
+		if c >= 0x20 && c != '"' && c != '\\' {
+			continue
+		}
+		switch {
+		case c == '"':
+			if i-start > limit {
+				p.fail("text over its limit")
+				return ""
+			}
+			p.i = i + 1
+			return p.s[start:i]
+		case c == '\\':
+			p.i = i
+			return p.escaped(start, limit)
+		}
+		p.i = i
+		p.fail("control character in a string")
+		return ""
+	}
+	p.fail("unfinished string")
+	return ""
+}
+
+// escaped reads the rest of a string from its first escape on.
+func (p *parser) escaped(start, limit int) string {
+	b := make([]byte, 0, p.i-start+min(limit, 2*(p.i-start)+128))
+	for from := start; p.err == nil; {
+		b = append(b, p.s[from:p.i]...)
+		switch {
+		case len(b) > limit:
+			p.fail("text over its limit")
+			return ""
+		case p.i == len(p.s) || p.s[p.i] < 0x20:
+			p.fail("unfinished string")
+			return ""
+		case p.s[p.i] == '"':
+			p.i++
+			return string(b)
+		}
+		b = p.escape(b)
+		from = p.i
+		for p.i < len(p.s) && p.s[p.i] >= 0x20 && p.s[p.i] != '"' && p.s[p.i] != '\\' {
+			p.i++
+		}
+	}
+	return ""
+}
+
+// escape reads one escape. A surrogate that is not half of a pair is no
+// character, and is refused.
+func (p *parser) escape(b []byte) []byte {
+	if p.i+1 < len(p.s) {
+		c := p.s[p.i+1]
+		if k := strings.IndexByte(`"\/bfnrt`, c); k >= 0 {
+			p.i += 2
+			return append(b, "\"\\/\b\f\n\r\t"[k])
+		}
+		if c == 'u' {
+			r, ok := p.unit(p.i)
+			if ok && utf16.IsSurrogate(r) {
+				low, lowOK := p.unit(p.i + 6)
+				r = utf16.DecodeRune(r, low)
+				ok = lowOK && r != utf8.RuneError
+				p.i += 6
+			}
+			if ok {
+				p.i += 6
+				return utf8.AppendRune(b, r)
+			}
+		}
+	}
+	p.fail("bad escape in a string")
+	return b
+}
+
+// unit reads \uXXXX at byte i.
+func (p *parser) unit(i int) (rune, bool) {
+	if i+6 > len(p.s) || p.s[i] != '\\' || p.s[i+1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range []byte(p.s[i+2 : i+6]) {
+		d := strings.IndexByte(hexDigits, c|0x20)
+		if d < 0 || c < '0' {
+			return 0, false
+		}
+		r = r<<4 | rune(d)
+	}
+	return r, true
+}
+
+// integer reads a number without fraction and exponent, in 64 bits.
+func (p *parser) integer() int64 {
+	negative := p.peek() == '-'
+	if negative {
+		p.i++
+	}
+	n, ok := p.digits(uint64(math.MaxInt64))
+	if negative && !ok && strings.HasPrefix(p.s[p.i:], "9223372036854775808") {
+		n, ok = p.digits(1 << 63)
+	}
+	switch {
+	case !ok:
+		p.fail("want an integer of 64 bits")
+		return 0
+	case p.i < len(p.s) && (p.s[p.i] == '.' || p.s[p.i]|0x20 == 'e'):
+		p.fail("want an integer, not a fraction or an exponent")
+		return 0
+	case negative:
+		return -int64(n)
+	}
+	return int64(n)
+}
+
+// digits reads a decimal number up to limit, without leading zeros. It stays
+// where it is when there is none.
+func (p *parser) digits(limit uint64) (uint64, bool) {
+	var n uint64
+	i := p.i
+	for ; i < len(p.s) && p.s[i]-'0' <= 9; i++ {
+		d := uint64(p.s[i] - '0')
+		if n > (limit-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	if i == p.i || i > p.i+1 && p.s[p.i] == '0' {
+		return 0, false
+	}
+	p.i = i
+	return n, true
+}
+
+// sequence reads a number from 1 in a string.
+func (p *parser) sequence() uint64 {
+	in := parser{s: p.text(20)}
+	n, ok := in.digits(math.MaxUint64)
+	if !ok || in.i != len(in.s) || n == 0 {
+		p.fail("want a number from 1 in a string")
+	}
+	return n
+}
+
+func (p *parser) bool() bool {
+	p.peek()
+	switch rest := p.s[p.i:]; {
+	case strings.HasPrefix(rest, "true"):
+		p.i += 4
+		return true
+	case strings.HasPrefix(rest, "false"):
+		p.i += 5
+	default:
+		p.fail("want true or false")
+	}
+	return false
+}
+
+// time reads a time of exactly the form of timeLayout.
+func (p *parser) time() Micros {
+	s := p.text(len(timeLayout))
+	var n [7]int
+	if len(s) == len(timeLayout) {
+		field := 0
+		for i := range len(s) {
+			switch c := s[i]; {
+			case timeLayout[i]-'0' <= 9 && c-'0' <= 9:
+				n[field] = n[field]*10 + int(c-'0')
+			case timeLayout[i]-'0' > 9 && c == timeLayout[i]:
+				field++
+			default:
+				p.fail("want a time like " + timeLayout)
+				return 0
+			}
+		}
+		t := time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1000, time.UTC)
+		if t.Month() == time.Month(n[1]) && t.Day() == n[2] && n[3] < 24 && n[4] < 60 && n[5] < 60 {
+			return At(t)
+		}
+	}
+	p.fail("want a time like " + timeLayout)
+	return 0
+}
+
+// skip reads a value that is not known.
+func (p *parser) skip() {
+	switch c := p.peek(); {
+	case c == '"':
+		p.text(MaxSize)
+	case c == '{':
+		var names []string
+		if !p.open('{') {
+			return
+		}
+		for n := 0; p.more(n, '}'); n++ {
+			names = p.once(names, p.name())
+			p.skip()
+		}
+	case c == '[':
+		p.list(MaxSize, p.skip)
+	case c == '-' || c-'0' <= 9:
+		p.integer()
+	case c == 'n' && strings.HasPrefix(p.s[p.i:], "null"):
+		p.i += 4
+	default:
+		p.bool()
+	}
+}
