@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/hex"
 	"fmt"
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -201,14 +202,13 @@ func comma(b []byte, i int) []byte {
 // mark, backslash and control characters only. Invalid UTF-8 was refused.
 func quote(b []byte, s string) []byte {
 	b = append(b, '"')
-	from := 0
-	for i := range len(s) {
-		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
+	for {
+		i := plain(s, 0)
+		b = append(b, s[:i]...)
+		if i == len(s) {
+			return append(b, '"')
 		}
-		b = append(b, s[from:i]...)
-		switch c {
+		switch c := s[i]; c {
 		case '"', '\\':
 			b = append(b, '\\', c)
 		case '\n':
@@ -220,9 +220,32 @@ func quote(b []byte, s string) []byte {
 		default:
 			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
 		}
-		from = i + 1
+		s = s[i+1:]
 	}
-	return append(append(b, s[from:]...), '"')
+}
+
+// plain gives the index of the first byte from i on that a JSON string cannot
+// hold as it is (quotation mark, backslash, control character), or len(s). It
+// looks at eight bytes at once: the high bit of a byte of m is set where the
+// byte is less than 0x20, or equal; a borrow can set it wrongly only above a
+// right one.
+func plain(s string, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		w := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
+			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		quote, slash := w^ones*'"', w^ones*'\\'
+		m := (w-ones*0x20)&^w | (quote-ones)&^quote | (slash-ones)&^slash
+		if m &= high; m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < 0x20 || c == '"' || c == '\\' {
+			return i
+		}
+	}
+	return i
 }
 
 // whyType is the reason of check for a type that this version does not know.

@@ -33,114 +33,6 @@ func (p *parser) fail(what string) {
 	p.i = len(p.s)
 }
 
-// member is a member that an object may or must have, and where its value
-// goes: a *string, *int64, *int, *bool, *Micros, *ID, *uint64 (in a string),
-// *rawText, or a func that reads the value.
-type member struct {
-	name   string
-	always bool
-	into   any
-}
-
-func must(name string, into any) member { return member{name, true, into} }
-func may(name string, into any) member  { return member{name, false, into} }
-
-// rawText is a text with the limit of usage_raw.
-type rawText string
-
-// object reads an object with at most 64 known members. Unknown ones are
-// checked and skipped.
-func (p *parser) object(known ...member) {
-	if !p.open('{') {
-		return
-	}
-	var seen uint64
-	var others []string
-	next := 0 // canonical order: the member is probably the one after the last
-	for n := 0; p.more(n, '}'); n++ {
-		name := p.name()
-		i, k := -1, next
-		for range known {
-			if k == len(known) {
-				k = 0
-			}
-			if known[k].name == name {
-				i = k
-				break
-			}
-			k++
-		}
-		if i < 0 {
-			others = p.once(others, name)
-			p.skip()
-			continue
-		}
-		p.at = known[i].name
-		if seen&(1<<i) != 0 {
-			p.fail("told twice")
-			return
-		}
-		seen |= 1 << i
-		next = i + 1
-		p.value(known[i].into)
-	}
-	if p.err != nil {
-		return
-	}
-	for i := range known {
-		if known[i].always && seen&(1<<i) == 0 {
-			p.at = known[i].name
-			p.fail("missing in the object that ends")
-			return
-		}
-	}
-}
-
-func (p *parser) value(into any) {
-	switch v := into.(type) {
-	case *string:
-		*v = p.text(MaxText)
-	case *int64:
-		*v = p.integer()
-	case func():
-		v()
-	case *Micros:
-		*v = Micros(p.integer())
-	case *int:
-		n := p.integer()
-		if int64(int(n)) != n {
-			p.fail("out of range")
-		}
-		*v = int(n)
-	case *bool:
-		*v = p.bool()
-	case *rawText:
-		*v = rawText(p.text(MaxUsageRaw))
-	case *ID:
-		id, err := ParseID(p.text(36))
-		if err != nil {
-			p.fail(errID.Error())
-		}
-		*v = id
-	case *uint64:
-		*v = p.sequence()
-	}
-}
-
-// list reads an array of at most limit elements.
-func (p *parser) list(limit int, element func()) {
-	if !p.open('[') {
-		return
-	}
-	for n := 0; p.more(n, ']'); n++ {
-		if n == limit {
-			p.fail("list over its limit")
-			return
-		}
-		element()
-	}
-}
-
 // peek skips white space and gives the next byte, 0 at the end.
 func (p *parser) peek() byte {
 	for p.i < len(p.s) {
@@ -222,64 +114,59 @@ func (p *parser) text(limit int) string {
 		return ""
 	}
 	start := p.i + 1
-	for i := start; i < len(p.s); i++ {
-		c := p.s[i]
-		if c >= 0x20 && c != '"' && c != '\\' {
-			continue
-		}
-		switch {
-		case c == '"':
-			if i-start > limit {
-				p.fail("text over its limit")
-				return ""
-			}
-			p.i = i + 1
-			return p.s[start:i]
-		case c == '\\':
-			p.i = i
-			return p.escaped(start, limit)
-		}
-		p.i = i
-		p.fail("control character in a string")
-		return ""
+	p.i = plain(p.s, start)
+	switch {
+	case p.i < len(p.s) && p.s[p.i] == '"' && p.i-start <= limit:
+		p.i++
+		return p.s[start : p.i-1]
+	case p.i < len(p.s) && p.s[p.i] == '\\':
+		return p.escaped(start, limit)
+	case p.i-start > limit:
+		p.fail("text over its limit")
+	default:
+		p.fail("unfinished string, or a control character in it")
 	}
-	p.fail("unfinished string")
 	return ""
 }
 
 // escaped reads the rest of a string from its first escape on.
 func (p *parser) escaped(start, limit int) string {
-	b := make([]byte, 0, p.i-start+min(limit, 2*(p.i-start)+128))
-	for from := start; p.err == nil; {
-		b = append(b, p.s[from:p.i]...)
+	end := p.i // no text is longer than its escaped form: one allocation is enough
+	for end < len(p.s) && p.s[end] == '\\' {
+		end = plain(p.s, min(end+2, len(p.s)))
+	}
+	var b strings.Builder
+	b.Grow(end - start)
+	for from := start; ; from = p.i {
+		p.i = plain(p.s, from)
+		b.WriteString(p.s[from:p.i])
 		switch {
-		case len(b) > limit:
+		case p.i < len(p.s) && p.s[p.i] == '\\':
+			if p.escape(&b); p.err != nil {
+				return ""
+			}
+		case p.i == len(p.s) || p.s[p.i] != '"':
+			p.fail("unfinished string, or a control character in it")
+			return ""
+		case b.Len() > limit:
 			p.fail("text over its limit")
 			return ""
-		case p.i == len(p.s) || p.s[p.i] < 0x20:
-			p.fail("unfinished string")
-			return ""
-		case p.s[p.i] == '"':
+		default:
 			p.i++
-			return string(b)
-		}
-		b = p.escape(b)
-		from = p.i
-		for p.i < len(p.s) && p.s[p.i] >= 0x20 && p.s[p.i] != '"' && p.s[p.i] != '\\' {
-			p.i++
+			return b.String()
 		}
 	}
-	return ""
 }
 
 // escape reads one escape. A surrogate that is not half of a pair is no
 // character, and is refused.
-func (p *parser) escape(b []byte) []byte {
+func (p *parser) escape(b *strings.Builder) {
 	if p.i+1 < len(p.s) {
 		c := p.s[p.i+1]
 		if k := strings.IndexByte(`"\/bfnrt`, c); k >= 0 {
 			p.i += 2
-			return append(b, "\"\\/\b\f\n\r\t"[k])
+			b.WriteByte("\"\\/\b\f\n\r\t"[k])
+			return
 		}
 		if c == 'u' {
 			r, ok := p.unit(p.i)
@@ -291,12 +178,12 @@ func (p *parser) escape(b []byte) []byte {
 			}
 			if ok {
 				p.i += 6
-				return utf8.AppendRune(b, r)
+				b.WriteRune(r)
+				return
 			}
 		}
 	}
 	p.fail("bad escape in a string")
-	return b
 }
 
 // unit reads \uXXXX at byte i.
@@ -422,7 +309,12 @@ func (p *parser) skip() {
 			p.skip()
 		}
 	case c == '[':
-		p.list(MaxSize, p.skip)
+		if !p.open('[') {
+			return
+		}
+		for n := 0; p.more(n, ']'); n++ {
+			p.skip()
+		}
 	case c == '-' || c-'0' <= 9:
 		p.integer()
 	case c == 'n' && strings.HasPrefix(p.s[p.i:], "null"):
