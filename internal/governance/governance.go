@@ -1,0 +1,179 @@
+// Package governance reads the governance files: who may call, what a use case
+// is, where its calls go and what a token costs.
+//
+// A folder of files is one [Snapshot]: immutable, safe for concurrent use and
+// named by the digest of the exact bytes. [Load] reads a folder, [Parse] the
+// archive of a snapshot as it was published; both refuse the whole set when
+// anything in it is wrong and report every mistake at once, as [Problems]. The
+// documentation of a key is the comment on its field in the file's struct
+// (dimensions.go, keys.go, estate.go, registry.go, routing.go, prices.go).
+package governance
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// Snapshot is one checked set of governance files. Nothing in it, nor anything
+// its methods return, may be changed.
+type Snapshot struct {
+	Digest    [32]byte // SHA-256 of Archive
+	Commit    string   // git commit whose tree holds exactly these files; empty when there is none, and after Parse
+	Archive   []byte   // the files' exact bytes, see archive.go; contains no secret
+	PriceBook string   // version of the price book: "sha256:" and 16 hex digits of prices.yaml
+	Warnings  Problems // what is allowed and probably not meant
+
+	mode       string
+	dimensions [len(dimensionNames)]dimension
+	required   []string
+	keys       map[string]*Key
+	useCases   map[string]*UseCase
+	providers  map[string]*Provider
+	endpoints  map[string]*Endpoint
+	prices     map[cardKey][]card
+	fallback   *rule    // the default route; nil when there is none
+	noUseCase  []string // sentences of the default route for calls without a use case
+
+	// The same in the order of the files.
+	keyList      []*Key
+	useCaseList  []*UseCase
+	providerList []*Provider
+}
+
+// Hex is the digest as events name it.
+func (s *Snapshot) Hex() string { return hex.EncodeToString(s.Digest[:]) }
+
+// Problem is one mistake in one file.
+type Problem struct {
+	File    string
+	Line    int // from 1; 0 when it is about the whole file
+	Message string
+}
+
+func (p Problem) String() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Message
+	}
+	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+}
+
+// Problems is every mistake of a set of files, by file and line.
+type Problems []Problem
+
+// Error lists all mistakes, one a line.
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i, problem := range p {
+		lines[i] = problem.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (p Problems) sort() {
+	sort.SliceStable(p, func(i, j int) bool {
+		if p[i].File != p[j].File {
+			return p[i].File < p[j].File
+		}
+		return p[i].Line < p[j].Line
+	})
+}
+
+// Reasons why a virtual key is not accepted. A caller tells the client no more
+// than that the key is not valid.
+var (
+	ErrNoKey       = errors.New("unknown key")
+	ErrKeyExpired  = errors.New("the key has expired")
+	ErrKeyDisabled = errors.New("the key is disabled")
+)
+
+// Reasons why a call has no route.
+var (
+	ErrUnknownModel = errors.New("no endpoint serves the model") // nobody could call it
+	ErrNoRoute      = errors.New("no route")                     // this use case cannot
+)
+
+// The files of a snapshot.
+const (
+	dimensionsYAML = "dimensions.yaml"
+	keysYAML       = "keys.yaml"
+	estateYAML     = "estate.yaml"
+	registryYAML   = "registry.yaml"
+	routingYAML    = "routing.yaml"
+	pricesYAML     = "prices.yaml"
+)
+
+var fileNames = []string{dimensionsYAML, estateYAML, keysYAML, pricesYAML, registryYAML, routingYAML}
+
+// files is a decoded set, before the checks between files.
+type files struct {
+	dimensions dimensionsFile
+	keys       keysFile
+	estate     estateFile
+	registry   registryFile
+	routing    routingFile
+	prices     pricesFile
+}
+
+// checker collects mistakes while a snapshot is built. A reference into a file
+// that could not be read is not reported: the file itself is.
+type checker struct {
+	problems, warnings Problems
+	unread             map[string]bool
+	choices            int // combinations that the routing rules can be asked for
+}
+
+func (c *checker) fail(file string, line int, format string, args ...any) {
+	c.problems = append(c.problems, Problem{file, line, fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) warn(file string, line int, format string, args ...any) {
+	c.warnings = append(c.warnings, Problem{file, line, fmt.Sprintf(format, args...)})
+}
+
+// build checks the files and makes the snapshot of them.
+func build(texts map[string][]byte) (*Snapshot, error) {
+	c := &checker{unread: map[string]bool{}}
+	var f files
+	for name, into := range map[string]any{
+		dimensionsYAML: &f.dimensions, keysYAML: &f.keys, estateYAML: &f.estate,
+		registryYAML: &f.registry, routingYAML: &f.routing, pricesYAML: &f.prices,
+	} {
+		text, ok := texts[name]
+		if !ok {
+			c.fail(name, 0, "the file is missing")
+			c.unread[name] = true
+			continue
+		}
+		problems, read := decode(name, text, into)
+		c.problems = append(c.problems, problems...)
+		c.unread[name] = !read
+	}
+	for name := range texts {
+		if _, known := c.unread[name]; !known {
+			c.fail(name, 0, "unknown file; known are %s", strings.Join(fileNames, ", "))
+		}
+	}
+
+	s := &Snapshot{}
+	// The order matters: each step refers to what earlier ones put into s.
+	s.setRegistry(c, &f.registry)
+	s.setDimensions(c, &f.dimensions)
+	s.setEstate(c, &f.estate)
+	s.checkUseCaseDefault(c, &f.dimensions)
+	s.setKeys(c, &f.keys)
+	s.setRouting(c, &f.routing)
+	s.setPrices(c, &f.prices)
+	if len(c.problems) > 0 {
+		c.problems.sort()
+		return nil, c.problems
+	}
+	s.warnUnpriced(c, &f.registry)
+	c.warnings.sort()
+	s.Warnings = c.warnings
+	s.Archive, s.Digest = archive(texts)
+	s.PriceBook = priceBook(texts[pricesYAML])
+	return s, nil
+}
