@@ -76,3 +76,5 @@ ENGINE = ReplacingMergeTree(version)
 PARTITION BY (retention_class, toYYYYMM(time))
 -- serves: one request by its id, and lists of a period in order of time
 ORDER BY (time, event_id)
+-- retries of one insert are dropped by its token
+SETTINGS non_replicated_deduplication_window = 1000

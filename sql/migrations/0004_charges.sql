@@ -46,3 +46,5 @@ ENGINE = ReplacingMergeTree(version)
 PARTITION BY (retention_class, toYYYYMM(charge_time))
 -- serves: the entries of one request, and rollups of one day
 ORDER BY (charge_time, event_id, attempt, class, restatement, sign)
+-- retries of one insert are dropped by its token
+SETTINGS non_replicated_deduplication_window = 1000

@@ -1,0 +1,2 @@
+-- create the database
+CREATE DATABASE IF NOT EXISTS {name:Identifier} ENGINE = Atomic
