@@ -120,7 +120,7 @@ type Attempt struct {
 	ModelRequested string // as sent upstream
 	ModelServed    string // as the answer named it; empty when it did not
 	Status         int    // HTTP status; 0 when there was no answer
-	Error          string // class: "", "http", "connect", "timeout", "reset", "cut", "protocol", "too_large", "cancelled"
+	Error          string // class: "", "http", "connect", "timeout", "reset", "cut", "protocol", "too_large", "cancelled", "lost" (recovered)
 	Start          Micros
 	FirstByte      Micros // of the answer's body; 0 when none came
 	End            Micros
