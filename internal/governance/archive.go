@@ -3,7 +3,6 @@ package governance
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,9 +71,4 @@ func checkSizes(texts map[string][]byte) (problems Problems) {
 	}
 	problems.sort()
 	return problems
-}
-
-func priceBook(text []byte) string {
-	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:8])
 }

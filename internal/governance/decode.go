@@ -57,6 +57,7 @@ func decode(file string, text []byte, into any) (problems Problems, read bool) {
 		d.fail(1+bytes.Count(text[:i], []byte("\n")), "not valid UTF-8")
 		return d.problems, false
 	}
+	lines := 1 + bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))
 	reader := yaml.NewDecoder(bytes.NewReader(text))
 	var document, second yaml.Node
 	switch err := reader.Decode(&document); {
@@ -64,13 +65,13 @@ func decode(file string, text []byte, into any) (problems Problems, read bool) {
 		d.fail(1, "the file is empty")
 		return d.problems, false
 	case err != nil:
-		d.syntax(err)
+		d.syntax(err, lines)
 		return d.problems, false
 	}
 	if err := reader.Decode(&second); err == nil {
 		d.fail(second.Line, "a second document; a file holds one")
 	} else if !errors.Is(err, io.EOF) {
-		d.syntax(err)
+		d.syntax(err, lines)
 		return d.problems, false
 	}
 	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
@@ -92,17 +93,25 @@ func invalidUTF8(text []byte) int {
 	return -1
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var (
+	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+	// The library counts lines from 0 in errors of its parser, from 1 in those
+	// of its scanner, and puts what it missed at the end behind the last line.
+	yamlParser = regexp.MustCompile(`^did not find expected (',' or|key$|'-' indicator|node content|<document start>)`)
+)
 
-func (d *decoder) syntax(err error) {
+func (d *decoder) syntax(err error, lines int) {
 	line, message := 1, err.Error()
 	if m := yamlLine.FindStringSubmatch(message); m != nil {
 		message = m[2]
 		if n, err := strconv.Atoi(m[1]); err == nil {
 			line = n
+			if yamlParser.MatchString(message) {
+				line = n + 1
+			}
 		}
 	}
-	d.fail(line, "not YAML: %s", message)
+	d.fail(min(line, lines), "not YAML: %s", message)
 }
 
 func (d *decoder) fail(line int, format string, args ...any) {
@@ -149,6 +158,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key, oneof string) {
 		if !d.want(n, yaml.SequenceNode, key, "a list") {
 			return
 		}
+		v.Set(reflect.MakeSlice(v.Type(), 0, len(n.Content))) // given and empty is not left out
 		for _, child := range n.Content {
 			element := reflect.New(v.Type().Elem()).Elem()
 			d.value(child, element, key, oneof)

@@ -155,13 +155,13 @@ func (s *Snapshot) setDimensions(c *checker, f *dimensionsFile) {
 		if entry.Required {
 			s.required = append(s.required, dimensionNames[i])
 		}
+		if i == useCase && entry.Open {
+			c.fail(dimensionsYAML, entry.Line, "use_case: cannot be open; the use cases are those of estate.yaml")
+		}
 		if (i == user || i == useCase) && len(entry.Values) > 0 {
 			c.fail(dimensionsYAML, entry.Values[0].ID.Line, "%s: values are not listed here; %s", dimensionNames[i],
 				map[int]string{user: "users arrive as keyed references", useCase: "the use cases are those of estate.yaml"}[i])
 			continue
-		}
-		if i == useCase && entry.Open {
-			c.fail(dimensionsYAML, entry.Line, "use_case: cannot be open; the use cases are those of estate.yaml")
 		}
 		for j := range entry.Values {
 			s.dimensions[i].add(c, dimensionsYAML, dimensionNames[i], &entry.Values[j])
@@ -185,11 +185,14 @@ func (d *dimension) add(c *checker, file, name string, v *valueEntry) {
 	value := string(v.ID.V)
 	d.values = append(d.values, Value{value, string(v.Name)})
 	register := func(spelling string, line int) {
-		if owner, taken := d.canonical[spelling]; taken {
+		switch owner, taken := d.canonical[spelling]; {
+		case taken && owner == spelling && value == spelling:
+			c.fail(file, line, "%s %s is listed twice", name, value)
+		case taken:
 			c.fail(file, line, "%s: %q already stands for %s", name, spelling, owner)
-			return
+		default:
+			d.canonical[spelling] = value
 		}
-		d.canonical[spelling] = value
 	}
 	register(value, v.ID.Line)
 	for _, alias := range v.Aliases {
@@ -237,7 +240,7 @@ func (s *Snapshot) checkValue(c *checker, file string, i int, value at[id]) {
 // parent of the first.
 func (s *Snapshot) checkParent(c *checker, file string, line, i int, value, above string) {
 	parents := s.dimensions[i].parents[value]
-	if value == "" || above == "" || len(parents) == 0 {
+	if value == "" || above == "" || len(parents) == 0 || s.dimensions[parentOf[i]].canonical[above] != above { // reported, or open
 		return
 	}
 	for _, p := range parents {

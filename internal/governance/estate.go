@@ -113,7 +113,7 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 			}
 		}
 		switch {
-		case u.Lineage == "required" && len(e.Sources) == 0:
+		case u.Lineage == "required" && len(e.Sources) == 0 && !c.faulty[estateYAML]:
 			c.fail(estateYAML, e.ID.Line, "use case %s: lineage is required, so sources must be listed", u.ID)
 		case u.Lineage == "none" && len(e.Sources) > 0:
 			c.fail(estateYAML, e.ID.Line, "use case %s: lineage is none, but sources are listed", u.ID)

@@ -10,10 +10,12 @@
 package governance
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +39,8 @@ type Snapshot struct {
 	fallback   *rule    // the default route; nil when there is none
 	noUseCase  []string // sentences of the default route for calls without a use case
 
+	digests map[string][sha256.Size]byte // of each file
+
 	// The same in the order of the files.
 	keyList      []*Key
 	useCaseList  []*UseCase
@@ -45,6 +49,18 @@ type Snapshot struct {
 
 // Hex is the digest as events name it.
 func (s *Snapshot) Hex() string { return hex.EncodeToString(s.Digest[:]) }
+
+// Changed is the names of the files that differ from those of an earlier
+// snapshot, in order; all of them when that is nil.
+func (s *Snapshot) Changed(since *Snapshot) []string {
+	var names []string
+	for _, name := range fileNames {
+		if since == nil || since.digests[name] != s.digests[name] {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 // Problem is one mistake in one file.
 type Problem struct {
@@ -73,11 +89,8 @@ func (p Problems) Error() string {
 }
 
 func (p Problems) sort() {
-	sort.SliceStable(p, func(i, j int) bool {
-		if p[i].File != p[j].File {
-			return p[i].File < p[j].File
-		}
-		return p[i].Line < p[j].Line
+	slices.SortFunc(p, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Message, b.Message))
 	})
 }
 
@@ -121,8 +134,9 @@ type files struct {
 // that could not be read is not reported: the file itself is.
 type checker struct {
 	problems, warnings Problems
-	unread             map[string]bool
-	choices            int // combinations that the routing rules can be asked for
+	unread             map[string]bool // files of which nothing is known
+	faulty             map[string]bool // files with a mistake that may hide what they say
+	choices            int             // combinations that the routing rules can be asked for
 }
 
 func (c *checker) fail(file string, line int, format string, args ...any) {
@@ -135,7 +149,7 @@ func (c *checker) warn(file string, line int, format string, args ...any) {
 
 // build checks the files and makes the snapshot of them.
 func build(texts map[string][]byte) (*Snapshot, error) {
-	c := &checker{unread: map[string]bool{}}
+	c := &checker{unread: map[string]bool{}, faulty: map[string]bool{}}
 	var f files
 	for name, into := range map[string]any{
 		dimensionsYAML: &f.dimensions, keysYAML: &f.keys, estateYAML: &f.estate,
@@ -149,7 +163,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 		}
 		problems, read := decode(name, text, into)
 		c.problems = append(c.problems, problems...)
-		c.unread[name] = !read
+		c.unread[name], c.faulty[name] = !read, len(problems) > 0
 	}
 	for name := range texts {
 		if _, known := c.unread[name]; !known {
@@ -174,6 +188,11 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	c.warnings.sort()
 	s.Warnings = c.warnings
 	s.Archive, s.Digest = archive(texts)
-	s.PriceBook = priceBook(texts[pricesYAML])
+	s.digests = make(map[string][sha256.Size]byte, len(texts))
+	for name, text := range texts {
+		s.digests[name] = sha256.Sum256(text)
+	}
+	book := s.digests[pricesYAML]
+	s.PriceBook = "sha256:" + hex.EncodeToString(book[:8])
 	return s, nil
 }

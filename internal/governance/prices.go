@@ -165,8 +165,11 @@ func (s *Snapshot) setPrices(c *checker, f *pricesFile) {
 			bands := cards[i].bands
 			sort.Slice(bands, func(i, j int) bool { return bands[i].above > bands[j].above })
 			if lowest := bands[len(bands)-1].above; lowest > 0 {
-				id := priceID(key, lowest, "", cards[i].from)
-				c.fail(pricesYAML, b.lines[id], "%s, tier %s: has prices above %d tokens and none up to there", key.model, key.tier, lowest)
+				line, head := b.lines[priceID(key, lowest, "", cards[i].from)]
+				if !head { // another name of a model that is reported
+					continue
+				}
+				c.fail(pricesYAML, line, "%s, tier %s: has prices above %d tokens and none up to there", key.model, key.tier, lowest)
 			}
 		}
 	}
@@ -200,7 +203,7 @@ func (b *bookBuilder) add(g *priceGroup, m *pricedModel) {
 		b.addBand(g, names, &priceEntry{pos: pos{m.Model.Line}}, true)
 		return
 	}
-	if len(m.Prices) == 0 {
+	if len(m.Prices) == 0 && !b.faulty[pricesYAML] {
 		b.fail(pricesYAML, m.Model.Line, "%s: has no prices; write free: true if calls cost nothing", m.Model.V)
 	}
 	for i := range m.Prices {

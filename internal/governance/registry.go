@@ -203,7 +203,7 @@ func (s *Snapshot) addEndpoint(c *checker, p *Provider, e *endpointEntry) {
 	switch {
 	case ep.ID == "":
 		return
-	case len(ep.Models) == 0:
+	case len(ep.Models) == 0 && !c.faulty[registryYAML]:
 		c.fail(registryYAML, e.ID.Line, "endpoint %s serves no model; name them, or \"*\" for any", ep.ID)
 	case s.endpoints[ep.ID] != nil:
 		c.fail(registryYAML, e.ID.Line, "endpoint %s is defined twice", ep.ID)

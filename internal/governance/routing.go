@@ -2,6 +2,7 @@ package governance
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -124,7 +125,7 @@ func (r *rule) workOut() {
 	for _, speaker := range r.endpoints {
 		for _, format := range speaker.Formats {
 			for _, server := range r.endpoints {
-				for model := range server.Models {
+				for _, model := range slices.Sorted(maps.Keys(server.Models)) { // the same snapshot, the same plans
 					key := choiceKey{format, model}
 					if _, done := r.choices[key]; done {
 						continue
@@ -187,7 +188,7 @@ func (s *Snapshot) setRouting(c *checker, f *routingFile) {
 	for i := range f.Rules {
 		e := &f.Rules[i]
 		r := s.newRule(c, e, ids)
-		if len(e.UseCases) == 0 {
+		if len(e.UseCases) == 0 && !c.faulty[routingYAML] {
 			c.fail(routingYAML, e.ID.Line, "rule %s names no use case", e.ID.V)
 		}
 		for _, name := range e.UseCases {
@@ -208,7 +209,7 @@ func (s *Snapshot) setRouting(c *checker, f *routingFile) {
 			u.rule = s.fallback
 		}
 		if u.rule == nil {
-			if !c.unread[routingYAML] {
+			if !c.unread[routingYAML] && !c.faulty[routingYAML] {
 				c.fail(routingYAML, 0, "use case %s has no rule and there is no default", u.ID)
 			}
 			continue
