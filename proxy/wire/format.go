@@ -1,0 +1,186 @@
+// Package wire knows the wire formats of the providers: where a request names
+// its model, where an answer tells its usage, and which event of a stream is
+// its last. It reads single fields and never changes a byte, except where a
+// function says so.
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/tidwall/gjson"
+)
+
+// Format is one wire format. Its functions read; they keep nothing of what
+// they are given.
+type Format struct {
+	Name string // as in events: "openai.chat"
+	Path string // of the operation below a provider's base: "/v1/chat/completions"; empty for passthrough
+
+	body  func(body string, a *Answer)
+	event func(kind, data []byte, a *Answer) mark
+	err   func(dst []byte, e *Error) []byte
+	user  func(key string, v gjson.Result) string // the user a member of the request names, or ""
+}
+
+// The formats.
+var (
+	Chat        = &Format{Name: "openai.chat", Path: "/v1/chat/completions", body: chatBody, event: chatEvent, err: openAIError, user: openAIUser}
+	Responses   = &Format{Name: "openai.responses", Path: "/v1/responses", body: responseObject, event: responsesEvent, err: openAIError, user: openAIUser}
+	Embeddings  = &Format{Name: "openai.embeddings", Path: "/v1/embeddings", body: chatBody, event: noEvent, err: openAIError, user: openAIUser}
+	Messages    = &Format{Name: "anthropic.messages", Path: "/v1/messages", body: messageBody, event: messagesEvent, err: anthropicError, user: anthropicUser}
+	Passthrough = &Format{Name: "passthrough", body: func(string, *Answer) {}, event: noEvent, err: openAIError}
+)
+
+// All is every format with a path of its own.
+var All = [...]*Format{Chat, Responses, Embeddings, Messages}
+
+// ByPath is the format of a path, or nil.
+func ByPath(path []byte) *Format {
+	for _, f := range All {
+		if string(path) == f.Path {
+			return f
+		}
+	}
+	return nil
+}
+
+func noEvent(kind, data []byte, a *Answer) mark { return 0 }
+
+// Request is what a request's body says. The texts alias the body.
+type Request struct {
+	Model        string
+	User         string
+	Stream       bool
+	IncludeUsage bool // the client itself asks for usage in a chat stream
+}
+
+// Mistakes of a request's body. They carry no value of it.
+var (
+	ErrNotJSON   = errors.New("the body is not a JSON object")
+	ErrDuplicate = errors.New("a member of the body is there twice")
+	ErrNoModel   = errors.New("the body does not name a model")
+)
+
+// Read reads a request's body, which must be one JSON object whose members of
+// interest are there once: a second "model" would be read differently here
+// and by the provider.
+func (f *Format) Read(body []byte, r *Request) error {
+	text := String(body)
+	if !gjson.Valid(text) {
+		return ErrNotJSON
+	}
+	doc := gjson.Parse(text)
+	if !doc.IsObject() {
+		return ErrNotJSON
+	}
+	var seen uint8
+	once := func(bit uint8) bool {
+		again := seen&bit != 0
+		seen |= bit
+		return !again
+	}
+	ok := true
+	doc.ForEach(func(key, v gjson.Result) bool {
+		switch key.Str {
+		case "model":
+			ok = once(1)
+			r.Model = v.Str
+		case "stream":
+			ok = once(2)
+			r.Stream = v.Type == gjson.True
+		case "stream_options":
+			ok = once(4)
+			r.IncludeUsage = v.Get("include_usage").Type == gjson.True
+		case "user", "safety_identifier", "metadata":
+			if u := f.user(key.Str, v); u != "" {
+				r.User = u
+			}
+		}
+		return ok
+	})
+	switch {
+	case !ok:
+		return ErrDuplicate
+	case r.Model == "":
+		return ErrNoModel
+	}
+	return nil
+}
+
+// OpenAI's safety_identifier replaces user; where both are there it is the
+// last one that counts here.
+func openAIUser(key string, v gjson.Result) string {
+	if key == "metadata" {
+		return ""
+	}
+	return v.Str
+}
+
+func anthropicUser(key string, v gjson.Result) string {
+	if key != "metadata" {
+		return ""
+	}
+	return v.Get("user_id").Str
+}
+
+// ReadAnswer reads a whole answer's body. What is not JSON tells nothing.
+func (f *Format) ReadAnswer(body []byte, a *Answer) {
+	text := String(body)
+	if gjson.Valid(text) {
+		f.body(text, a)
+	}
+}
+
+// Error is an error of our own for the client.
+type Error struct {
+	Status  int
+	Code    string // "ledgerline_…"
+	Message string // plain ASCII without quotation marks
+	ID      string // of the event
+}
+
+// AppendError appends the body of an error in the provider's own shape.
+func (f *Format) AppendError(dst []byte, e *Error) []byte { return f.err(dst, e) }
+
+func openAIError(dst []byte, e *Error) []byte {
+	kind := "invalid_request_error"
+	switch {
+	case e.Status == 401:
+		kind = "authentication_error"
+	case e.Status == 403:
+		kind = "permission_error"
+	case e.Status == 429:
+		kind = "rate_limit_error"
+	case e.Status >= 500:
+		kind = "server_error"
+	}
+	return fmt.Appendf(dst, `{"error":{"message":%q,"type":%q,"param":null,"code":%q}}`, e.Message, kind, e.Code)
+}
+
+// anthropicError has a member "code" that Anthropic's own errors lack.
+func anthropicError(dst []byte, e *Error) []byte {
+	kind := "invalid_request_error"
+	switch {
+	case e.Status == 401:
+		kind = "authentication_error"
+	case e.Status == 403:
+		kind = "permission_error"
+	case e.Status == 404:
+		kind = "not_found_error"
+	case e.Status == 413:
+		kind = "request_too_large"
+	case e.Status == 429:
+		kind = "rate_limit_error"
+	case e.Status == 504:
+		kind = "timeout_error"
+	case e.Status >= 500:
+		kind = "api_error"
+	}
+	return fmt.Appendf(dst, `{"type":"error","error":{"type":%q,"message":%q,"code":%q},"request_id":%q}`, kind, e.Message, e.Code, e.ID)
+}
+
+// String is b as a text that shares its memory: it holds as long as b is not
+// changed.
+func String(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
