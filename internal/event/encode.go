@@ -198,8 +198,8 @@ func comma(b []byte, i int) []byte {
 	return b
 }
 
-// quote appends a JSON string with the fewest escapes (SPEC E7): quotation
-// mark, backslash and control characters only. Invalid UTF-8 was refused.
+// quote appends a JSON string with the fewest and shortest escapes (SPEC E7,
+// RFC 8785): quotation mark, backslash and control characters only.
 func quote(b []byte, s string) []byte {
 	b = append(b, '"')
 	for {
@@ -211,6 +211,10 @@ func quote(b []byte, s string) []byte {
 		switch c := s[i]; c {
 		case '"', '\\':
 			b = append(b, '\\', c)
+		case '\b':
+			b = append(b, '\\', 'b')
+		case '\f':
+			b = append(b, '\\', 'f')
 		case '\n':
 			b = append(b, '\\', 'n')
 		case '\r':

@@ -120,7 +120,7 @@ func makeVectors(t *testing.T) []vector {
 		r.Attempts[0].Tier = "batch"
 	}), 3600), "the result of a batch, an hour later; subject names the call")
 	good("unicode", change(func(e *Event, r *Request) {
-		r.Decision.Why = "quote \" backslash \\ slash / tab \t line\nreturn\r bell \a delete \x7f nul \x00 separator \u2028 é 漢字 😀 <&>"
+		r.Decision.Why = "quote \" backslash \\ slash / tab \t line\nreturn\r form\f back\b bell \a delete \x7f nul \x00 separator \u2028 é 漢字 😀 <&>"
 		r.Sources[0].Name = "público.clientes"
 	}), "the only escapes a writer uses; everything else as it is")
 	good("full", full(), "every member there is")
@@ -197,7 +197,7 @@ func makeVectors(t *testing.T) []vector {
 	ok("order", fmt.Appendf(nil, `{"data":%s,%s}`, data, envelope[1:]), "members in any order, data before type")
 	ok("space", edit(`{"specversion":"1.0",`, " {\r\n\t\"specversion\" : \"1.0\" ,\n"), "white space between tokens")
 	ok("space-after", append(bytes.Clone(raw), " \n"...), "white space after the event")
-	ok("escapes", edit(`"provider":"openai"`, `"\u0070rovider":"\u006fpen\u0061i \/ \b\f \ud83d\ude00"`), "escapes a writer does not use, also in a name")
+	ok("escapes", edit(`"provider":"openai"`, `"\u0070rovider":"\u006fpen\u0061i \/ \u0008\u001F \ud83d\ude00"`), "escapes a writer does not use, also in a name")
 	ok("unknown-members", edit(`"seq":"184467",`, `"seq":"184467","newer":{"list":[1,-2,"x",null,true,{}]},"flag":false,`), "members of a newer version")
 	ok("empty-optional", edit(`"finish":"stop"`, `"finish":""`), "an optional member written although empty")
 	good("open-list", change(func(e *Event, r *Request) { r.Attribution.Project.Provenance = "moon" }), "a value of a newer version in an open list")
