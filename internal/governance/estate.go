@@ -106,11 +106,14 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 				}
 			}
 		}
-		for j, source := range e.Sources {
-			u.Sources = append(u.Sources, Source{string(source.Namespace), string(source.Name), string(source.Kind)})
-			if slices.Contains(u.Sources[:j], u.Sources[j]) {
-				c.fail(estateYAML, source.Line, "use case %s: source %s %s is listed twice", u.ID, source.Namespace, source.Name)
+		listed := map[Source]bool{}
+		for _, e := range e.Sources {
+			source := Source{string(e.Namespace), string(e.Name), string(e.Kind)}
+			if listed[source] {
+				c.fail(estateYAML, e.Line, "use case %s: source %s %s is listed twice", u.ID, source.Namespace, source.Name)
 			}
+			listed[source] = true
+			u.Sources = append(u.Sources, source)
 		}
 		switch {
 		case u.Lineage == "required" && len(e.Sources) == 0 && !c.faulty[estateYAML]:

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -337,5 +338,35 @@ func TestPublishedArchives(t *testing.T) {
 		if want := strings.TrimSuffix(filepath.Base(name), ".json"); s.Hex() != want {
 			t.Errorf("%s: digest %s", name, s.Hex())
 		}
+	}
+}
+
+// A file that is wrong throughout does not bury the rest, and rules whose
+// combinations would fill the memory are refused.
+func TestLimits(t *testing.T) {
+	var wrong strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&wrong, "k%d: v\n", i)
+	}
+	texts := folder(t, "testdata/base")
+	texts[pricesYAML] = []byte(wrong.String())
+	texts[routingYAML] = []byte("rules: 1\n")
+	_, err := build(texts)
+	problems, _ := errors.AsType[Problems](err)
+	if len(problems) != maxProblems+2 || !strings.Contains(err.Error(), "too many mistakes") || !strings.Contains(err.Error(), "routing.yaml:1: ") {
+		t.Errorf("%d problems", len(problems))
+	}
+
+	var models, rules strings.Builder
+	for i := range 10_000 {
+		fmt.Fprintf(&models, "m%d, ", i)
+	}
+	for i := range 7 {
+		fmt.Fprintf(&rules, "  - {id: r%d, use_cases: [kyc], endpoints: [eu]}\n", i)
+	}
+	texts = changed(t, "registry.yaml", "models: [small, large]", "models: ["+models.String()+"]")
+	texts[routingYAML] = []byte("default: {id: default, endpoints: [us]}\nrules:\n" + rules.String())
+	if _, err := build(texts); err == nil || !strings.Contains(err.Error(), "routing.yaml:9: rule r6: all rules up to here have over 250000 combinations of format and model") {
+		t.Errorf("%.300v", err)
 	}
 }

@@ -183,8 +183,11 @@ func (s *Snapshot) addEndpoint(c *checker, p *Provider, e *endpointEntry) {
 	if path := string(e.APIPath.V); path != "" && !cleanPath(path) {
 		c.fail(registryYAML, e.APIPath.Line, "api_path: %q is not a path such as /v1beta/openai", path)
 	}
-	if e.Formats != nil && len(e.Formats) == 0 {
+	switch {
+	case e.Formats != nil && len(e.Formats) == 0:
 		c.fail(registryYAML, e.ID.Line, "endpoint %s speaks no format", ep.ID)
+	case len(slices.Compact(slices.Sorted(slices.Values(e.Formats)))) < len(e.Formats):
+		c.fail(registryYAML, e.ID.Line, "endpoint %s: a format is listed twice", ep.ID)
 	}
 	for _, m := range e.Models {
 		if _, twice := ep.Models[string(m.V)]; twice {
