@@ -1,0 +1,107 @@
+package spool
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ledgerline/ledgerline/internal/event"
+)
+
+// One request: an intent, a 2 KB outcome, and the wait until it is durable,
+// with a Drain that takes everything at once.
+func BenchmarkRequest(b *testing.B) {
+	for _, d := range []struct {
+		name string
+		d    Durability
+	}{{"write", Write}, {"fsync", Fsync}} {
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/%d", d.name, callers), func(b *testing.B) {
+				s, err := Open(Options{Dir: b.TempDir(), Instance: "bench", Durability: d.d})
+				if err != nil {
+					b.Fatal(err)
+				}
+				go s.Drain(b.Context(), func(context.Context, []Entry) error { return nil })
+				b.ReportAllocs()
+				b.ResetTimer()
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				done := make(chan error)
+				for range callers {
+					go func() {
+						in, ev := sampleIntent(), sampleEvent()
+						for left.Add(-1) >= 0 {
+							in.ID = event.NewID(in.Time)
+							ev.ID = in.ID
+							if err := s.Begin(in); err != nil {
+								done <- err
+								return
+							}
+							r, err := s.Finish(ev)
+							if err == nil {
+								err = s.Wait(r, time.Minute)
+							}
+							if err != nil {
+								done <- err
+								return
+							}
+						}
+						done <- nil
+					}()
+				}
+				for range callers {
+					if err := <-done; err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StopTimer()
+				if err := s.Close(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// What handing one event to publish costs when they wait in the spool.
+func BenchmarkDrain(b *testing.B) {
+	s, err := Open(Options{Dir: b.TempDir(), Instance: "bench", Durability: Write})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ev := sampleEvent()
+	for range b.N {
+		ev.ID = event.NewID(ev.Time)
+		if _, err := s.Record(ev); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	go s.Drain(b.Context(), func(context.Context, []Entry) error { return nil })
+	if err := s.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	if err := s.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// The encoding alone, which is part of every Finish.
+func BenchmarkEncode(b *testing.B) {
+	ev := sampleEvent()
+	ev.Writer, ev.Seq = "bench.0123456789abcdef", 1
+	var buf []byte
+	b.ReportAllocs()
+	for range b.N {
+		out, err := ev.Append(buf[:0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		buf = out
+	}
+	b.ReportMetric(float64(len(buf)), "bytes")
+}
