@@ -40,7 +40,7 @@ func (c *conn) administer() {
 	out = append(append(out, kind...), "\r\ncontent-length: "...)
 	out = append(strconv.AppendInt(out, int64(len(body)), 10), "\r\n\r\n"...)
 	c.out = append(out, body...)
-	c.broken = c.flush() != nil
+	c.broken = c.flush(true) != nil
 }
 
 // fits reports whether r has the values that the query asks for.

@@ -94,21 +94,24 @@ func (c *conn) wholeAnswer() {
 	}
 	c.body = body
 	f := q.fault
-	q.reported = q.status == http.StatusOK && !q.says(saysOmitUsage)
+	usage := q.status == http.StatusOK && q.format.hasUsage() && !q.says(saysOmitUsage)
 	if f != nil && f.BadJSON {
 		body = body[:len(body)*2/3]
-		q.reported = false
+		usage = false
 	}
 	out := append(q.answerHead(c.out[:0]), "content-type: application/json\r\ncontent-length: "...)
 	out = append(strconv.AppendInt(out, int64(len(body)), 10), "\r\n\r\n"...)
 	if f != nil && f.Cut && f.CutAfter < len(body) {
-		q.reported = false
 		body = body[:f.CutAfter]
+		usage = false
 	}
 	if string(q.method) == "HEAD" {
 		body = nil
 	}
 	c.out = append(out, body...)
+	if usage {
+		c.usageEnd = len(c.out)
+	}
 	c.count(body)
 	if c.wait(q.first) != nil || c.slowly() != nil {
 		c.lose()
@@ -139,41 +142,38 @@ func (c *conn) streamAnswer() {
 			c.last(cut)
 			return
 		}
-		if content := k - q.contentBegins(); content > 0 && content < q.chunks && q.chunk > 0 && c.wait(q.chunk) != nil {
+		if content := k - q.contentBegins(); content > 0 && content < q.chunks && q.chunk > 0 && (c.flush(true) != nil || c.wait(q.chunk) != nil) {
 			c.lose()
 			return
 		}
 		c.event = q.appendEvent(c.event[:0], k)
-		last := k == events-1
+		failing := f.Err && k == f.ErrAfter
 		switch {
-		case f.Err && k == f.ErrAfter:
+		case failing:
 			c.event = q.appendErrorEvent(c.event[:0])
-			last = true
-		case k == usageEvent && !q.says(saysOmitUsage):
-			q.reported = true
-		case k == 0 && q.format == Messages && !q.says(saysOmitUsage):
-			q.partial = true
-		}
-		if f.BadJSON && k == q.contentBegins() {
-			half := append(c.event[:len(c.event)/2], "\n\n"...)
-			c.event = half
+		case f.BadJSON && k == q.contentBegins():
+			c.event = append(c.event[:len(c.event)/2], "\n\n"...)
 		}
 		c.count(c.event)
 		c.out = append(strconv.AppendUint(c.out, uint64(len(c.event)), 16), "\r\n"...)
 		c.out = append(append(c.out, c.event...), "\r\n"...)
-		if last {
-			if f.Cut {
-				c.last(cut)
-				return
+		switch {
+		case failing || q.says(saysOmitUsage):
+		case k == usageEvent:
+			c.usageEnd = len(c.out)
+		case k == 0 && q.format == Messages:
+			c.partialEnd = len(c.out)
+		}
+		if failing || k == events-1 {
+			how := cut
+			if !f.Cut {
+				how = complete
+				c.out = append(c.out, "0\r\n\r\n"...)
 			}
-			c.out = append(c.out, "0\r\n\r\n"...)
-			c.last(complete)
+			c.last(how)
 			return
 		}
-		if c.flush() != nil {
-			if k == usageEvent {
-				q.reported = false
-			}
+		if c.flush(false) != nil {
 			c.lose()
 			return
 		}
@@ -245,23 +245,38 @@ func (c *conn) slowly() error {
 		return errLeft
 	}
 	c.out = append(c.out[:0], c.out[line:]...)
+	c.usageEnd -= line
 	return c.wait(f.SlowHeaders)
 }
 
-// flush writes what c.out holds.
-func (c *conn) flush() error {
+// flush writes what c.out holds: all of it, or only whole pieces of the size
+// dictated.
+func (c *conn) flush(all bool) error {
+	q := &c.call
 	out := c.out
-	c.out = c.out[:0]
-	if c.call.says(saysSplit) {
-		for len(out) > c.call.split {
-			if _, err := c.nc.Write(out[:c.call.split]); err != nil {
-				return err
+	for len(out) > 0 {
+		n := len(out)
+		if q.says(saysWrite) {
+			if n < q.write && !all {
+				break
 			}
-			out = out[c.call.split:]
+			n = min(n, q.write)
+		}
+		if _, err := c.nc.Write(out[:n]); err != nil {
+			return err
+		}
+		out = out[n:]
+		if c.usageEnd > 0 {
+			c.usageEnd -= n
+			q.reported = c.usageEnd <= 0
+		}
+		if c.partialEnd > 0 {
+			c.partialEnd -= n
+			q.partial = c.partialEnd <= 0
 		}
 	}
-	_, err := c.nc.Write(out)
-	return err
+	c.out = append(c.out[:0], out...)
+	return nil
 }
 
 // last books the call and then writes its last bytes, so that nobody can have
@@ -269,14 +284,14 @@ func (c *conn) flush() error {
 // back.
 func (c *conn) last(how end) {
 	q := &c.call
+	reported, partial := q.reported, q.partial
+	q.reported, q.partial = reported || c.usageEnd > 0, partial || c.partialEnd > 0
 	c.end(how)
-	if c.flush() == nil {
+	if c.flush(true) == nil {
 		return
 	}
 	c.p.books.unfinish(q, how)
-	if !q.stream || q.format == Responses {
-		q.reported = false // the usage was in these bytes
-	}
+	q.reported, q.partial = reported || c.usageEnd <= 0 && q.reported, partial || c.partialEnd <= 0 && q.partial
 	c.lose()
 }
 
@@ -296,7 +311,7 @@ func (c *conn) lose() {
 func (c *conn) begin() {
 	q := &c.call
 	c.p.books.begin(q)
-	c.sent = 0
+	c.sent, c.usageEnd, c.partialEnd = 0, 0, 0
 	if c.keeps() {
 		c.sum.Reset()
 		c.p.shelf.put(q)

@@ -41,6 +41,10 @@ type conn struct {
 	sum    hash.Hash // of the answer's body, only for kept requests
 	sent   int64     // bytes of the answer's body
 	broken bool      // no further request on this connection
+
+	// The usage, or its input part, is sent when so many bytes of out are; 0 or
+	// less: it is not waiting in out.
+	usageEnd, partialEnd int
 }
 
 var errLeft = errors.New("the client left")

@@ -16,7 +16,7 @@ type dictation struct {
 	chunk       time.Duration
 	chunks      int
 	answerBytes int
-	split       int
+	write       int
 	tier        string
 	model       string
 }
@@ -31,7 +31,7 @@ const (
 	saysChunk
 	saysChunks
 	saysAnswerBytes
-	saysSplit
+	saysWrite
 	saysTier
 	saysModel
 )
@@ -63,9 +63,9 @@ func (d *dictation) put(name, value string) error {
 	case "answer-bytes":
 		d.set |= saysAnswerBytes
 		d.answerBytes, err = count(value, 0, 64<<20)
-	case "split":
-		d.set |= saysSplit
-		d.split, err = count(value, 1, 1<<30)
+	case "write":
+		d.set |= saysWrite
+		d.write, err = count(value, 1, 1<<30)
 	case "tier":
 		d.set |= saysTier
 		d.tier, err = plainText(value)
@@ -127,8 +127,8 @@ func (d *dictation) fill(o *dictation) {
 	if take&saysAnswerBytes != 0 {
 		d.answerBytes = o.answerBytes
 	}
-	if take&saysSplit != 0 {
-		d.split = o.split
+	if take&saysWrite != 0 {
+		d.write = o.write
 	}
 	if take&saysTier != 0 {
 		d.tier = o.tier

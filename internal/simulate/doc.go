@@ -25,7 +25,8 @@
 //	Simulate-Latency: first=20ms,chunk=5ms          before the first byte; before each further content chunk
 //	Simulate-Chunks: 50                             content chunks of a stream (default 10)
 //	Simulate-Answer-Bytes: 1500                     bytes of text in the answer (default 400)
-//	Simulate-Split: 7                               write the answer in pieces of at most this many bytes
+//	Simulate-Write: 4096                            bytes per write to the connection, wherever events begin or end
+//	                                                (default: a write per event of a stream, one per body)
 //	Simulate-Tier: flex                             service tier served
 //	Simulate-Model: gpt-5-mini-2025-08-07           model served
 //	Simulate-Endpoint: primary                      endpoint this request plays at, see below

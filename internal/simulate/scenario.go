@@ -53,7 +53,7 @@ type Then struct {
 	Latency     string `json:"latency"`
 	Chunks      int    `json:"chunks"`
 	AnswerBytes int    `json:"answer_bytes"`
-	Split       int    `json:"split"`
+	Write       int    `json:"write"`
 	Tier        string `json:"tier"`
 	Model       string `json:"model"`
 }
@@ -127,7 +127,7 @@ func (c *compiled) compile(r Rule) error {
 	for _, x := range [...][2]string{
 		{"usage", r.Then.Usage}, {"omit-usage", omit}, {"fault", r.Then.Fault}, {"latency", r.Then.Latency},
 		{"chunks", strconv.Itoa(r.Then.Chunks)}, {"answer-bytes", strconv.Itoa(r.Then.AnswerBytes)},
-		{"split", strconv.Itoa(r.Then.Split)}, {"tier", r.Then.Tier}, {"model", r.Then.Model},
+		{"write", strconv.Itoa(r.Then.Write)}, {"tier", r.Then.Tier}, {"model", r.Then.Model},
 	} {
 		if err := say(x[0], x[1]); err != nil {
 			return err
