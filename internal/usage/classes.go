@@ -46,7 +46,9 @@ func (t *told) openai(embeddings bool) Usage {
 	}
 
 	if u.Output >= 0 {
-		if u.Reasoning > 0 && u.Total == u.Input+u.Output+u.Reasoning {
+		// Reasoning told beside the output, not inside it: xAI, and Gemini's
+		// OpenAI-compatible endpoint. The total proves it.
+		if u.Reasoning > 0 && u.Input >= 0 && u.Total == u.Input+u.Output+u.Reasoning {
 			u.Output += u.Reasoning
 		}
 		audio := n[audioOut]

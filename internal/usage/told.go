@@ -32,18 +32,18 @@ const (
 )
 
 // read reads an object, or an array of the objects of a stream.
-func (t *told) read(raw []byte, object func(*told, *scanner)) error {
+func (t *told) read(format string, raw []byte) error {
 	for i := range t.n {
 		t.n[i] = -1
 	}
-	s := &scanner{raw: raw}
+	s := scanner{raw: raw}
 	if s.peek() != '[' {
-		object(t, s)
+		t.object(format, &s)
 	} else {
 		s.i++
 		for n := 0; s.more(n, ']'); n++ {
 			t.seen = 0
-			object(t, s)
+			t.object(format, &s)
 		}
 	}
 	if s.peek(); s.err == nil && s.i < len(raw) {
@@ -58,6 +58,17 @@ func (t *told) read(raw []byte, object func(*told, *scanner)) error {
 		}
 	}
 	return ErrMissing
+}
+
+func (t *told) object(format string, s *scanner) {
+	switch format {
+	case openaiChat, openaiEmbeddings:
+		t.chat(s)
+	case openaiResponses:
+		t.responses(s)
+	case anthropicMessages:
+		t.messages(s)
+	}
 }
 
 // count reads a count into its field. A later object of the stream overrides
@@ -238,13 +249,17 @@ func (t *told) thinking(s *scanner) {
 	}
 }
 
+// serverTools reads quantities that are billed but are not tokens, whatever
+// their names.
 func (t *told) serverTools(s *scanner) {
 	if !s.open('{') {
 		return
 	}
 	for n := 0; s.more(n, '}'); n++ {
 		name := s.key()
-		if count := s.count(); count > 0 && s.err == nil {
+		if c := s.peek(); c != '-' && c-'0' > 9 {
+			s.skip(1)
+		} else if count := s.count(); count > 0 && s.err == nil {
 			t.counter(string(name), count)
 		}
 	}

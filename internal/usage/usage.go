@@ -3,20 +3,29 @@
 // one reading, so a mistake in it is put right in one place and by deriving
 // again.
 //
-// The rules, per wire format, with the shapes they come from:
+// The rules, with where they come from:
 //
-//   - OpenAI counts cached, written and audio tokens inside the input total,
-//     audio and reasoning inside the output total. What is left of a total is
-//     the class "input" or "output".
-//   - Anthropic's input_tokens excludes cache reads and cache writes. The
-//     write total is authoritative, cache_creation splits it by time to live;
-//     what the split leaves is "cache_write", of unknown time to live.
+//   - OpenAI (chat completions, responses, embeddings) counts cache reads,
+//     cache writes, audio and images inside the input total, audio and reasoning
+//     inside the output total. What is left of a total is the class "input" or
+//     "output". Writes are told, and billed, from GPT-5.6 on; their time to live
+//     is not told.
+//   - Anthropic's input_tokens excludes cache reads and cache writes. The total
+//     of the writes is authoritative, cache_creation splits it by time to live;
+//     what the split leaves is "cache_write".
 //   - Several objects of one stream come as a JSON array. Their counts are
 //     cumulative: a later object overrides what it tells, null tells nothing.
-//   - Reasoning stays inside output. A provider that counts it apart is
-//     recognised when total = input + output + reasoning (xAI, Gemini's
-//     OpenAI-compatible endpoint); it is then put inside.
-//   - Explicit zero is a fact, a line of 0 tokens. What is not told is no line.
+//   - Reasoning stays inside output. Where a provider counts it beside the output
+//     (xAI, Gemini's OpenAI-compatible endpoint), the total proves it:
+//     total = input + output + reasoning. It is then put inside.
+//   - Explicit zero is a fact and a line of 0 tokens. What is not told is no line.
+//   - A usage that contradicts itself gives lines that are never negative, with
+//     Inconsistent set; for OpenAI they never exceed the totals.
+//   - Anthropic's usage.iterations can list work that is billed and in no total
+//     (a compaction, an advisor, another model that stepped in): Inconsistent.
+//
+// Not read: output images inside OpenAI's output total (they stay in "output"),
+// and price bands per iteration.
 package usage
 
 import (
@@ -86,22 +95,25 @@ const MaxTokens = 1<<53 - 1
 // It fails with ErrMissing, ErrInvalid or ErrFormat; a usage that contradicts
 // itself is no error but has Inconsistent set.
 func Parse(format string, raw []byte) (Usage, error) {
-	object := (*told).chat
 	switch format {
-	case "openai.chat", "openai.embeddings":
-	case "openai.responses":
-		object = (*told).responses
-	case "anthropic.messages":
-		object = (*told).messages
+	case openaiChat, openaiResponses, openaiEmbeddings, anthropicMessages:
 	default:
-		return Usage{}, fmt.Errorf("%q: %w", format, ErrFormat)
+		return Usage{}, fmt.Errorf("parse usage of %q: %w", format, ErrFormat)
 	}
 	var t told
-	if err := t.read(raw, object); err != nil {
-		return Usage{}, fmt.Errorf("parse %s usage: %w", format, err)
+	if err := t.read(format, raw); err != nil {
+		return Usage{}, fmt.Errorf("parse usage of %s: %w", format, err)
 	}
-	if format == "anthropic.messages" {
+	if format == anthropicMessages {
 		return t.anthropic(), nil
 	}
-	return t.openai(format == "openai.embeddings"), nil
+	return t.openai(format == openaiEmbeddings), nil
 }
+
+// The wire formats that have a usage object.
+const (
+	openaiChat        = "openai.chat"
+	openaiResponses   = "openai.responses"
+	openaiEmbeddings  = "openai.embeddings"
+	anthropicMessages = "anthropic.messages"
+)
