@@ -81,3 +81,15 @@ func Lock(path string) (release func(), err error) {
 	}
 	return lock.release, nil
 }
+
+// TryLock takes the lock file at path, or fails with ErrInUse and the process id of its holder.
+func TryLock(path string) (release func(), err error) {
+	lock, err := tryLock(path)
+	if errors.Is(err, errLocked) {
+		return nil, fmt.Errorf("%s %w (pid %d)", filepath.Dir(path), ErrInUse, holder(path))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lock.release, nil
+}

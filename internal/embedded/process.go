@@ -56,7 +56,7 @@ func claim(dir string) (*lockFile, error) {
 	ownerPath := filepath.Join(dir, "owner.lock")
 	owner, err := tryLock(ownerPath)
 	if errors.Is(err, errLocked) {
-		return nil, fmt.Errorf("data folder %s is in use by another ledgerline (pid %d)", dir, holder(ownerPath))
+		return nil, fmt.Errorf("data folder %s %w (pid %d)", dir, ErrInUse, holder(ownerPath))
 	}
 	if err != nil {
 		return nil, err
