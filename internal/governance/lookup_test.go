@@ -91,6 +91,20 @@ func TestKey(t *testing.T) {
 	}
 }
 
+// The longest key that is accepted is compared to its last byte.
+func TestKeyLength(t *testing.T) {
+	text := "ll_riskdesk_" + strings.Repeat("k", maxKey-len("ll_riskdesk_"))
+	for _, text := range []string{text, text + "k"} {
+		sum := sha256.Sum256([]byte(text))
+		s := mustBuild(t, changed(t, "keys.yaml", "d1c7f38ad6b3fd57f6ccf3d67c5e7a3b0c9d6a6a4c1be2d9a6a2c7f2b9a4e111", hex.EncodeToString(sum[:])))
+		for _, with := range []string{text, text[:maxKey-1], text[:maxKey-1] + "l", text + "k"} {
+			if _, err := s.Key(with, day(t, "2026-11-24T00:00:00Z")); (err == nil) != (with == text && len(text) <= maxKey) {
+				t.Errorf("key of %d bytes, asked with %d: %v", len(text), len(with), err)
+			}
+		}
+	}
+}
+
 func TestRekey(t *testing.T) {
 	texts := folder(t, exampleDir)
 	before := texts["keys.yaml"]
