@@ -173,11 +173,11 @@ func (p *pipeline) text(query string, args ...clickhouse.Arg) string {
 // books is everything that a flush writes, without what differs from run to run.
 const booksQuery = `
 	SELECT * FROM (
-		SELECT 'event' AS what, toString(event_id) AS id, hex(digest) AS a, concat(topic, ' ', toString(partition), ' ', toString(offset)) AS b, 0 AS c FROM events FINAL
-		UNION ALL SELECT 'request', toString(event_id), cost_status, ifNull(toString(cost), 'NULL'), 0 FROM requests FINAL
-		UNION ALL SELECT 'charge', toString(event_id), concat(hex(entry_id), ' ', class, ' ', cost_status), ifNull(toString(cost), 'NULL'), quantity FROM charges FINAL
-		UNION ALL SELECT 'quarantine', toString(offset), reason, hex(digest), partition FROM quarantine FINAL
-		UNION ALL SELECT 'batches', toString(partition), toString(min(first_offset)), concat(toString(max(next_offset)), ' ', toString(sum(events)), ' ', toString(sum(duplicates))), sum(quarantined) FROM batches FINAL GROUP BY partition
+		SELECT 'event' AS what, toString(event_id) AS id, hex(digest) AS a, concat(topic, ' ', toString(partition), ' ', toString(offset)) AS b, toInt64(0) AS c FROM events FINAL
+		UNION ALL SELECT 'request', toString(event_id), cost_status, ifNull(toString(cost), 'NULL'), toInt64(0) FROM requests FINAL
+		UNION ALL SELECT 'charge', toString(event_id), concat(hex(entry_id), ' ', class, ' ', cost_status), ifNull(toString(cost), 'NULL'), ifNull(quantity, -1) FROM charges FINAL
+		UNION ALL SELECT 'quarantine', toString(offset), reason, hex(digest), toInt64(partition) FROM quarantine FINAL
+		UNION ALL SELECT 'batches', toString(partition), toString(min(first_offset)), concat(toString(max(next_offset)), ' ', toString(sum(events)), ' ', toString(sum(duplicates))), toInt64(sum(quarantined)) FROM batches FINAL GROUP BY partition
 	) ORDER BY ALL`
 
 func (p *pipeline) books() string { return p.text(booksQuery) }
