@@ -205,7 +205,7 @@ func TestEndpoint(t *testing.T) {
 	us, _ := s.Endpoint("us")
 	for _, tt := range []struct{ got, want *Endpoint }{
 		{eu, &Endpoint{ID: "eu", Provider: "openai", Region: "eu", BaseURL: "https://eu.example.com", APIPath: "/v1", Formats: []string{"openai.chat", "openai.embeddings"},
-			Models: map[string]string{"small": "small", "large": "large"}, Credential: Credential{Env: "OPENAI_API_KEY", Header: "authorization"},
+			Models: map[string]string{"small": "small", "large": "large"}, Credential: Credential{Env: "OPENAI_API_KEY", Header: "authorization"}, IncludeUsage: true,
 			Timeout: Timeouts{5 * time.Second, 2 * time.Minute, 15 * time.Minute}}},
 		{us, &Endpoint{ID: "us", Provider: "openai", Region: "us", BaseURL: "https://us.example.com/base", APIPath: "/v2/compatible", Formats: []string{"openai.chat"},
 			Models: map[string]string{"small": "small", "fast": "small", "*": "*"}, Credential: Credential{File: "/run/secrets/key", Header: "api-key"},
@@ -271,17 +271,26 @@ func TestRoute(t *testing.T) {
 	var endpoints, list strings.Builder
 	for i := range maxEndpoints {
 		id := fmt.Sprintf("%s%02d", long[2:], i)
-		fmt.Fprintf(&endpoints, "\n      - {id: %s, base_url: \"https://x.example.com\", formats: [openai.chat], models: [m%d]}", id, min(i, 3))
+		models := fmt.Sprintf("m%d", min(i, 3))
+		if i == 0 {
+			models = "m0, m1, m2, m3"
+		}
+		fmt.Fprintf(&endpoints, "\n      - {id: %s, base_url: \"https://x.example.com\", formats: [openai.chat], models: [%s]}", id, models)
 		fmt.Fprintf(&list, "%s, ", id)
 	}
 	texts := changed(t, "registry.yaml", "    endpoints:\n", "    endpoints:"+endpoints.String()+"\n")
 	texts["routing.yaml"] = fmt.Appendf(nil, "default: {id: %s, endpoints: [%s]}\nrules: []\n", long, list.String())
 	s = mustBuild(t, texts)
 	u, _ := s.UseCase("kyc")
-	for model, want := range map[string]string{"m0": "; there is no fallback.", "m3": fmt.Sprintf("; %s04 and 11 more are the fallbacks.", long[2:])} {
+	for model, want := range map[string]string{"m0": "; there is no fallback.", "m3": fmt.Sprintf("; %s03 and 12 more are the fallbacks.", long[2:])} {
 		r, err := s.Route(u, "openai.chat", model)
 		if err != nil || !strings.HasSuffix(r.Why, want) || len(r.Why) > 512 {
 			t.Errorf("%s: %v, %d bytes: %s", model, err, len(r.Why), r.Why)
+		}
+	}
+	for range 10 { // maps must not show
+		if !reflect.DeepEqual(s, mustBuild(t, texts)) {
+			t.Fatal("the same files, another snapshot")
 		}
 	}
 }
@@ -292,6 +301,7 @@ func TestWarnings(t *testing.T) {
 		{"registry.yaml", "renames: {fast: small}", "renames: {fast: fastest}", "registry.yaml:17: endpoint us serves fastest, which has no price in prices.yaml: its calls will be unpriced"},
 		{"registry.yaml", "[internal, confidential]", "[internal]", "routing.yaml: use case kyc holds confidential data and may go to eu, but provider openai is not permitted such data\n" +
 			"routing.yaml: use case kyc holds confidential data and may go to us, but provider openai is not permitted such data"},
+		{"registry.yaml", "models: [small, large], include_usage: true", "models: [small, large]", "registry.yaml:10: endpoint eu speaks openai.chat without include_usage: its streamed answers will have no usage and no cost"},
 		{"prices.yaml", `"9.123456"`, `"2500"`, "prices.yaml:21: large: 2500 dollars per million tokens of input: is the unit right?"},
 	} {
 		if got := mustBuild(t, changed(t, tt.file, tt.old, tt.new)).Warnings.Error(); got != tt.want {

@@ -203,6 +203,9 @@ func (s *Snapshot) addEndpoint(c *checker, p *Provider, e *endpointEntry) {
 		}
 		ep.Models[from] = string(to.V)
 	}
+	if slices.Contains(ep.Formats, "openai.chat") && !ep.IncludeUsage {
+		c.warn(registryYAML, e.ID.Line, "endpoint %s speaks openai.chat without include_usage: its streamed answers will have no usage and no cost", ep.ID)
+	}
 	switch {
 	case ep.ID == "":
 		return
