@@ -26,8 +26,9 @@ type Stats struct {
 	ByModel  map[string]ModelStats `json:"by_model"`  // key: the model served
 	Faults   map[string]int64      `json:"faults"`    // faults injected, by the names of [Fault] (status_429, timeout, …)
 
-	// Calls answered with 200 that have a usage are in exactly one of Reported,
-	// Unreported and Omitted.
+	// Calls whose answer of status 200 has a usage, and was begun or would have
+	// been had the client stayed, are in exactly one of Reported, Unreported and
+	// Omitted.
 	Reported   UsageStats `json:"reported"`   // whose usage was sent completely
 	Unreported UsageStats `json:"unreported"` // cut, or left, before that; the tokens that would have been reported
 	Omitted    UsageStats `json:"omitted"`    // that left it out as dictated; the tokens that would have been reported
@@ -158,7 +159,7 @@ func (b *books) move(c *call, how end, sign int64) {
 			c.books.Complete += sign
 		}
 	}
-	if c.status != http.StatusOK || !c.format.hasUsage() {
+	if c.status != http.StatusOK || !c.format.hasUsage() || how == unanswered {
 		return
 	}
 	t := c.usage.Tokens(c.format)
