@@ -2,7 +2,10 @@ package event
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -69,6 +72,185 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if again := canonical(t, got); !bytes.Equal(again, raw) {
 		t.Fatalf("got  %s\nwant %s", again, raw)
+	}
+}
+
+// Append refuses, and leaves what was before, where a reader would refuse.
+func TestAppendRefuses(t *testing.T) {
+	for name, spoil := range map[string]func(e *Event, r *Request){
+		"no id":                 func(e *Event, r *Request) { e.ID = ID{} },
+		"id of another time":    func(e *Event, r *Request) { e.Time += 1000 },
+		"id of another version": func(e *Event, r *Request) { e.ID[6] = 0x40 },
+		"no writer":             func(e *Event, r *Request) { e.Writer = "" },
+		"no seq":                func(e *Event, r *Request) { e.Seq = 0 },
+		"no type":               func(e *Event, r *Request) { e.Type = "" },
+		"no data":               func(e *Event, r *Request) { e.Request = nil },
+		"two kinds of data":     func(e *Event, r *Request) { e.Audit = &Audit{} },
+		"data of another type":  func(e *Event, r *Request) { e.Type = WriterOpened },
+		"a subject":             func(e *Event, r *Request) { e.Subject = e.ID },
+		"no subject":            func(e *Event, r *Request) { e.Type = RequestAdjusted },
+		"subject is no id":      func(e *Event, r *Request) { e.Type, e.Subject = RequestAdjusted, ID{1} },
+		"before 1970":           func(e *Event, r *Request) { e.Time = -1 },
+		"after 2199":            func(e *Event, r *Request) { *e = *at(e, 174*365*86400) },
+		"served too large":      func(e *Event, r *Request) { r.Outcome.Served = 1 },
+		"served too small":      func(e *Event, r *Request) { r.Outcome.Served = -2 },
+		"status too large":      func(e *Event, r *Request) { r.Outcome.Status = 1000 },
+		"negative status":       func(e *Event, r *Request) { r.Attempts[0].Status = -1 },
+		"negative size":         func(e *Event, r *Request) { r.Outcome.AnswerBytes = -1 },
+		"negative duration":     func(e *Event, r *Request) { r.Outcome.Latency = -1 },
+		"negative count":        func(e *Event, r *Request) { r.PII = []Count{{Kind: "email", Count: -1}} },
+		"too many chunks":       func(e *Event, r *Request) { r.Attempts[0].Chunks = 1 << 32 },
+		"attempt after 2199":    func(e *Event, r *Request) { r.Attempts[0].End = maxTime },
+		"17 attempts":           func(e *Event, r *Request) { r.Attempts = make([]Attempt, 17) },
+		"65 sources":            func(e *Event, r *Request) { r.Sources = make([]Source, 65) },
+		"17 rejected":           func(e *Event, r *Request) { r.Decision.Rejected = make([]Rejected, 17) },
+		"17 kinds of pii":       func(e *Event, r *Request) { r.PII = make([]Count, 17) },
+		"65 changed files": func(e *Event, r *Request) {
+			e.Type, e.Request, e.Governance = GovernanceLoaded, nil, &Governance{Changed: make([]string, 65)}
+		},
+	} {
+		e := typical()
+		spoil(e, e.Request)
+		if out, err := e.Append([]byte("kept")); !errors.Is(err, ErrInvalid) || string(out) != "kept" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+	for _, v := range readVectors(t) {
+		if v.Name == "largest" {
+			e, err := Decode(v.raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Source += "x"
+			if _, err := e.Append(nil); !errors.Is(err, ErrInvalid) {
+				t.Errorf("one byte over the largest: %v", err)
+			}
+		}
+	}
+}
+
+// Every text of every kind of event has its limit in bytes, and must be UTF-8.
+func TestEveryTextHasItsLimit(t *testing.T) {
+	tried := 0
+	for i := range samples() {
+		e := samples()[i]
+		texts(reflect.ValueOf(e).Elem(), func(name string, v reflect.Value) {
+			if name == "Type" {
+				return
+			}
+			tried++
+			limit := MaxText
+			if name == "UsageRaw" {
+				limit = MaxUsageRaw
+			}
+			before := v.String()
+			for _, c := range []struct {
+				text string
+				ok   bool
+			}{{strings.Repeat("x", limit), true}, {strings.Repeat("x", limit+1), false}, {"x\xff", false}, {"\xc3", false}} {
+				v.SetString(c.text)
+				raw, err := e.Append(nil)
+				if (err == nil) != c.ok || err != nil && !errors.Is(err, ErrInvalid) {
+					t.Errorf("%s of %s with %d bytes: %v", name, e.Type, len(c.text), err)
+				}
+				if err == nil {
+					if _, err := Decode(raw); err != nil {
+						t.Errorf("%s of %s: %v", name, e.Type, err)
+					}
+				}
+			}
+			v.SetString(before)
+		})
+	}
+	if tried < 75 {
+		t.Errorf("only %d texts were tried", tried)
+	}
+}
+
+// texts calls f for every text below v.
+func texts(v reflect.Value, f func(name string, v reflect.Value)) { textsOf("", v, f) }
+
+func textsOf(name string, v reflect.Value, f func(name string, v reflect.Value)) {
+	switch v.Kind() {
+	case reflect.String:
+		f(name, v)
+	case reflect.Pointer:
+		if !v.IsNil() {
+			textsOf(name, v.Elem(), f)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			textsOf(v.Type().Field(i).Name, v.Field(i), f)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			textsOf(name, v.Index(i), f)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	for text, want := range map[string]any{
+		"0": int64(0), "-0": int64(0), "7": int64(7), "-7": int64(-7), "9223372036854775807": int64(1<<63 - 1), "-9223372036854775808": int64(-1 << 63),
+		"9223372036854775808": nil, "-9223372036854775809": nil, "18446744073709551616": nil, "99999999999999999999999": nil,
+		"": nil, "-": nil, "+1": nil, "00": nil, "-01": nil, "1.0": nil, "1e3": nil, "1E3": nil, ".5": nil,
+	} {
+		p := parser{s: text}
+		got := p.integer()
+		if want == nil && p.err == nil || want != nil && (p.err != nil || got != want || p.i != len(text)) {
+			t.Errorf("%q: %d, %v", text, got, p.err)
+		}
+	}
+	for text, want := range map[string]uint64{
+		`"1"`: 1, `"18446744073709551615"`: 1<<64 - 1, `"18446744073709551616"`: 0, `"01"`: 0, `""`: 0, `"-1"`: 0, `"1 "`: 0, `" 1"`: 0, `1`: 0,
+	} {
+		p := parser{s: text}
+		if got := p.sequence(); (p.err == nil) != (want > 0) || p.err == nil && got != want {
+			t.Errorf("%s: %d, %v", text, got, p.err)
+		}
+	}
+}
+
+func TestTimes(t *testing.T) {
+	for text, want := range map[string]string{
+		"1970-01-01T00:00:00.000000Z": "1970-01-01 00:00:00 +0000 UTC", "2024-02-29T23:59:59.999999Z": "2024-02-29 23:59:59.999999 +0000 UTC",
+		"2023-02-29T00:00:00.000000Z": "", "2026-13-01T00:00:00.000000Z": "", "2026-00-01T00:00:00.000000Z": "", "2026-01-00T00:00:00.000000Z": "", "2026-01-32T00:00:00.000000Z": "",
+		"2026-01-01T24:00:00.000000Z": "", "2026-01-01T23:60:00.000000Z": "", "2026-01-01T23:59:60.000000Z": "",
+		"2026-01-01t00:00:00.000000Z": "", "2026-01-01 00:00:00.000000Z": "", "2026-01-01T00:00:00.000000z": "", "2026-01-01T00:00:00,000000Z": "", "2026-01-01T00:00:00.00000 Z": "", "2026-01-01T00:00:00.000000": "", "-026-01-01T00:00:00.000000Z": "",
+	} {
+		p := parser{s: strconv.Quote(text)}
+		if got := p.time(); (p.err == nil) != (want != "") || p.err == nil && got.Time().String() != want {
+			t.Errorf("%s: %s, %v", text, got.Time(), p.err)
+		}
+	}
+}
+
+func TestID(t *testing.T) {
+	at := Micros(1_790_000_000_123_456)
+	id := NewID(at)
+	if id.Milli() != 1_790_000_000_123 || id == NewID(at) {
+		t.Errorf("%s is not of its time, or not random", id)
+	}
+	if got, err := ParseID(id.String()); err != nil || got != id {
+		t.Errorf("%s came back as %s, %v", id, got, err)
+	}
+	for _, s := range []string{"", "01a0c450-6c7b-7001-8002-03040506070", "01a0c450-6c7b-7001-8002-0304050607080", "01A0C450-6c7b-7001-8002-030405060708",
+		"01a0c450-6c7b-4001-8002-030405060708", "01a0c450-6c7b-7001-c002-030405060708", "01a0c4506-c7b-7001-8002-030405060708", "01a0c450-6c7b-7001-8002-03040506070g", "{1a0c450-6c7b-7001-8002-030405060708"} {
+		if id, err := ParseID(s); err == nil {
+			t.Errorf("%q was read as %s", s, id)
+		}
+	}
+}
+
+func TestClip(t *testing.T) {
+	for _, c := range []struct {
+		s    string
+		n    int
+		want string
+	}{{"abc", 3, "abc"}, {"abcd", 3, "abc"}, {"aé", 2, "a"}, {"aé", 3, "aé"}, {"😀", 3, ""}, {"a\xffb", 9, "ab"}, {"\xe2\x82", 9, ""}, {"a\ufffdb", 9, "a\ufffdb"}, {"", 0, ""}} {
+		if got := Clip(c.s, c.n); got != c.want {
+			t.Errorf("Clip(%q, %d) = %q, want %q", c.s, c.n, got, c.want)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package event
 
 import (
+	"bytes"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -77,9 +79,25 @@ func TestIntentRefusesDamage(t *testing.T) {
 			t.Fatalf("cut to %d of %d bytes: %v", n, len(raw), err)
 		}
 	}
-	if _, err := DecodeIntent(append(raw[:len(raw):len(raw)], 0)); !errors.Is(err, ErrInvalid) {
-		t.Fatalf("one byte too many: %v", err)
+	for name, damaged := range map[string][]byte{
+		"one byte too many":    append(bytes.Clone(raw), 0),
+		"another version":      with(raw, 0, 2),
+		"id of no version 7":   with(raw, 7, 0x40),
+		"time before 1970":     with(raw, 17, 0x80),
+		"stream neither":       with(raw, intentFixed-1, 2),
+		"not UTF-8":            with(raw, intentFixed+2, 0xff),
+		"a text over its room": slices.Concat(raw[:intentFixed], []byte{0, 33}, bytes.Repeat([]byte("x"), 33), raw[intentFixed+2+len("openai.chat"):]),
+	} {
+		if _, err := DecodeIntent(damaged); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
+}
+
+func with(raw []byte, i int, b byte) []byte {
+	raw = bytes.Clone(raw)
+	raw[i] = b
+	return raw
 }
 
 func BenchmarkAppendIntent(b *testing.B) {

@@ -126,7 +126,7 @@ func makeVectors(t *testing.T) []vector {
 	good("full", full(), "every member there is")
 	good("limits", change(func(e *Event, r *Request) {
 		text := strings.Repeat("é", MaxText/2)
-		r.Decision.Why, r.Call.Model = text, text
+		r.Decision.Why, r.Call.Model = text, text[:MaxText-2]+"\n\""
 		a := r.Attempts[0]
 		a.UsageRaw, r.Attempts = "{}", nil
 		for range MaxAttempts {
@@ -195,6 +195,8 @@ func makeVectors(t *testing.T) []vector {
 	envelope, data, _ := bytes.Cut(bytes.TrimSuffix(raw, []byte("}")), []byte(`,"data":`))
 	ok := func(name string, raw []byte, shows string) { add("valid", true, name, raw, shows) }
 	ok("order", fmt.Appendf(nil, `{"data":%s,%s}`, data, envelope[1:]), "members in any order, data before type")
+	deep := bytes.Replace(data, []byte(`{"request":`), []byte(`{"newer":[[[[[[]]]]]],"request":`), 1)
+	ok("order-depth", fmt.Appendf(nil, `{"data":%s,%s}`, deep, envelope[1:]), "data before type, with eight levels of nesting")
 	ok("space", edit(`{"specversion":"1.0",`, " {\r\n\t\"specversion\" : \"1.0\" ,\n"), "white space between tokens")
 	ok("space-after", append(bytes.Clone(raw), " \n"...), "white space after the event")
 	ok("escapes", edit(`"provider":"openai"`, `"\u0070rovider":"\u006fpen\u0061i \/ \u0008\u001F \ud83d\ude00"`), "escapes a writer does not use, also in a name")
@@ -213,12 +215,15 @@ func makeVectors(t *testing.T) []vector {
 	bad(true, "twice", edit(`"finish":"stop",`, `"finish":"stop","finish":"stop",`), "a member twice")
 	bad(true, "twice-escaped", edit(`"source":"ledgerline/proxy-1",`, `"source":"ledgerline/proxy-1","sourc\u0065":"ledgerline/proxy-1",`), "a member twice, once spelt with an escape")
 	bad(true, "twice-unknown", edit(`"seq":"184467",`, `"seq":"184467","newer":{"a":1,"b":2,"a":1},`), "an unknown member twice")
+	bad(true, "twice-newer", edit(`"seq":"184467",`, `"seq":"184467","newer":1,"old":2,"newer":1,`), "an unknown member twice in the event itself")
 	bad(true, "fraction-zero", edit(`"status":200,"start_us"`, `"status":200.0,"start_us"`), "200.0 is not written as an integer")
 	bad(true, "exponent", edit(`"body_bytes":1612`, `"body_bytes":1e3`), "1e3 is not written as an integer")
 	bad(false, "fraction", edit(`"latency_us":2345900`, `"latency_us":2345900.5`), "a fraction")
 	bad(true, "fraction-unknown", edit(`"seq":"184467",`, `"seq":"184467","newer":0.5,`), "a fraction in an unknown member")
 	bad(false, "overflow", edit(`"latency_us":2345900`, `"latency_us":9223372036854775808`), "2^63 is not in 64 bits")
 	bad(false, "negative", edit(`"body_bytes":1612`, `"body_bytes":-1`), "a negative size")
+	bad(false, "status", edit(`"outcome":{"status":200`, `"outcome":{"status":1000`), "a status of four digits")
+	bad(false, "status-attempt", edit(`"status":200,"start_us"`, `"status":1000,"start_us"`), "a status of four digits in an attempt")
 	bad(false, "leading-zero", edit(`"body_bytes":1612`, `"body_bytes":01612`), "a leading zero is not JSON")
 	bad(false, "number-as-text", edit(`"body_bytes":1612`, `"body_bytes":"1612"`), "a number in a string")
 	bad(false, "boolean-as-text", edit(`"stream":true`, `"stream":"true"`), "a boolean in a string")
@@ -243,6 +248,7 @@ func makeVectors(t *testing.T) []vector {
 	bad(false, "data-of-another-type", edit(`"type":"llm.request.completed"`, `"type":"writer.opened"`), "data that does not fit the type")
 	bad(true, "served", edit(`"served":0`, `"served":1`), "served is no attempt")
 	bad(false, "text-over", edit(`"coverage":"declared"`, `"coverage":"`+strings.Repeat("x", MaxText+1)+`"`), "a text of 513 bytes")
+	bad(false, "text-over-escaped", edit(`"coverage":"declared"`, `"coverage":"`+strings.Repeat("x", MaxText)+`\n"`), "a text of 513 bytes, the last one escaped")
 	bad(true, "text-over-bytes", edit(`"coverage":"declared"`, `"coverage":"`+strings.Repeat("é", MaxText/2+1)+`"`), "a text of 257 characters in 514 bytes")
 	bad(false, "usage-over", edit(`"usage_raw":"{`, `"usage_raw":"`+strings.Repeat("x", MaxUsageRaw)+`{`), "usage_raw of more than 8,192 bytes")
 	attempt := raw[bytes.Index(raw, []byte(`{"endpoint"`)):bytes.Index(raw, []byte(`],"outcome"`))]
@@ -258,6 +264,7 @@ func makeVectors(t *testing.T) []vector {
 	bad(false, "comma", edit(`"retention_class":"standard"}`, `"retention_class":"standard",}`), "a comma after the last member")
 	bad(false, "control", edit(`"finish":"stop"`, "\"finish\":\"st\nop\""), "a line feed in a string")
 	bad(false, "escape", edit(`"finish":"stop"`, `"finish":"st\op"`), "an escape that JSON does not have")
+	bad(false, "escape-digits", edit(`"finish":"stop"`, "\"finish\":\"st\\u00\x101op\""), "a control character where a hex digit should be")
 	bad(true, "utf8", edit(`"finish":"stop"`, "\"finish\":\"st\xffop\""), "a byte that is not UTF-8")
 	bad(true, "surrogate", edit(`"finish":"stop"`, `"finish":"st\ud83dop"`), "half of a surrogate pair")
 	bad(true, "surrogate-order", edit(`"finish":"stop"`, `"finish":"st\ude00\ud83dop"`), "a surrogate pair in the wrong order")

@@ -244,12 +244,12 @@ func (p *parser) digits(limit uint64) (uint64, bool) {
 	return n, true
 }
 
-// sequence reads a number from 1 in a string.
+// sequence reads a number without sign in a string.
 func (p *parser) sequence() uint64 {
 	in := parser{s: p.text(20)}
 	n, ok := in.digits(math.MaxUint64)
-	if !ok || in.i != len(in.s) || n == 0 {
-		p.fail("want a number from 1 in a string")
+	if !ok || in.i != len(in.s) {
+		p.fail("want a number of 64 bits in a string")
 	}
 	return n
 }
@@ -286,7 +286,8 @@ func (p *parser) time() Micros {
 			}
 		}
 		t := time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], n[6]*1000, time.UTC)
-		if t.Month() == time.Month(n[1]) && t.Day() == n[2] && n[3] < 24 && n[4] < 60 && n[5] < 60 {
+		// A day that the month does not have gives another month.
+		if t.Month() == time.Month(n[1]) && n[3] < 24 && n[4] < 60 && n[5] < 60 {
 			return At(t)
 		}
 	}

@@ -82,6 +82,11 @@ func TestParse(t *testing.T) {
 		{"chat, input not told", "openai.chat", `{"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":3}}`,
 			"output=5 | in=-1 out=5 total=-1 reasoning=-1 | the input total is not told"},
 
+		{"chat, input not told and reasoning apart prove nothing", "openai.chat", `{"completion_tokens":5,"total_tokens":7,"completion_tokens_details":{"reasoning_tokens":3}}`,
+			"output=5 | in=-1 out=5 total=7 reasoning=3 | the input total is not told"},
+		{"chat, a later null tells nothing", "openai.chat", `[{"prompt_tokens":14,"completion_tokens":1},{"prompt_tokens":null,"completion_tokens":7}]`,
+			"input=14 output=7 | in=14 out=7 total=-1 reasoning=-1"},
+
 		// OpenAI responses.
 		{"responses", "openai.responses",
 			`{"input_tokens":2500,"input_tokens_details":{"cached_tokens":2048},"output_tokens":500,"output_tokens_details":{"reasoning_tokens":320},"total_tokens":3000}`,
@@ -127,8 +132,8 @@ func TestParse(t *testing.T) {
 			`[{"input_tokens":25,"cache_creation_input_tokens":100,"cache_read_input_tokens":7,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":0},"output_tokens":1,"service_tier":"standard"},{"output_tokens":15}]`,
 			"input=25 cache_read=7 cache_write_5m=100 cache_write_1h=0 output=15 | in=132 out=15 total=-1 reasoning=-1 tier=standard geo="},
 		{"messages, stream with tools: all counts are cumulative", "anthropic.messages",
-			`[{"input_tokens":2679,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":3},{"input_tokens":10682,"cache_creation_input_tokens":0,"cache_read_input_tokens":5,"output_tokens":510,"server_tool_use":{"web_search_requests":1}}]`,
-			"input=10682 cache_read=5 cache_write=0 output=510 | in=10687 out=510 total=-1 reasoning=-1 web_search_requests=1"},
+			`[{"input_tokens":2679,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"output_tokens":3,"server_tool_use":{"web_search_requests":1}},{"input_tokens":10682,"cache_creation_input_tokens":0,"cache_read_input_tokens":5,"output_tokens":510,"server_tool_use":{"web_search_requests":3}}]`,
+			"input=10682 cache_read=5 cache_write=0 output=510 | in=10687 out=510 total=-1 reasoning=-1 web_search_requests=3"},
 		{"messages, stream cut after message_start", "anthropic.messages", `[{"input_tokens":25,"output_tokens":1}]`,
 			"input=25 output=1 | in=25 out=1 total=-1 reasoning=-1"},
 		{"messages, fast", "anthropic.messages", `{"input_tokens":25,"output_tokens":1,"service_tier":"standard","speed":"fast"}`,
