@@ -12,8 +12,8 @@ import (
 //
 //   - A segment is the file NUMBER.seg, 16 hex digits. Numbers rise by one; the oldest is deleted first, so the folder always
 //     holds a run without gap. Positions count bytes over all segments: a segment's base is the position of its first byte.
-//   - Page 0 of a segment (4096 bytes) is its header: "LLSPOOL1", number u64, epoch u64 (random), CRC of those. It is synced, and
-//     then its folder, before the first record is written, so a header that is wrong is damage, never a torn write.
+//   - Page 0 of a segment (4096 bytes) is its header: "LLSPOOL1", number u64, epoch u64 (random), CRC of those. It is synced before
+//     the file, until then NUMBER.seg.new, gets its name, so a header that is wrong is damage, never a torn write.
 //   - Records follow from byte 4096, each padded with zeros to 8 bytes: crc u32, length u24, kind u8, synced u64, payload.
 //     The CRC is Castagnoli's over everything behind it, seeded with the epoch: what an earlier use of the file left never counts.
 //   - synced is the position up to which every byte, of all segments, was known to be on disk when the record was appended.
@@ -171,6 +171,9 @@ func (r *record) begin() begin {
 		kind: string(p[25:n]), writer: string(p[n:]),
 	}
 }
+
+// unready ends the name of a file that has no valid header yet.
+const unready = ".new"
 
 func segmentName(number uint64) string { return fmt.Sprintf("%016x.seg", number) }
 

@@ -2,7 +2,6 @@ package spool
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -54,10 +53,10 @@ func (s *Spool) dropOldest() bool {
 
 	// Nobody looks into the segment any more, so it stays listed until its
 	// name is gone for good. The next older one must not go before that.
-	name := filepath.Join(s.o.Dir, segmentName(number))
+	name := s.path(number)
 	var err error
 	if reuse {
-		err = s.o.FS.Rename(seg.name, name)
+		err = s.o.FS.Rename(seg.name, name+unready)
 	} else {
 		err = s.o.FS.Remove(seg.name)
 	}

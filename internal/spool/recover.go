@@ -2,13 +2,12 @@ package spool
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"path/filepath"
 	"slices"
-
-	"context"
+	"strings"
 
 	"github.com/ledgerline/ledgerline/internal/event"
 )
@@ -195,8 +194,7 @@ func (s *Spool) settlePast(p *past) error {
 	return nil
 }
 
-// readPast reads all segments. It changes nothing, but for a last file that
-// was still being made.
+// readPast reads all segments. It changes nothing.
 func (s *Spool) readPast(buf []byte) (*past, error) {
 	files, err := s.openSegments(buf)
 	s.segments = files // for release
@@ -228,20 +226,25 @@ func (s *Spool) openSegments(buf []byte) ([]*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	// What an opening before this one made or removed may not be durable yet.
-	if err := s.o.FS.SyncDir(s.o.Dir); err != nil {
-		return nil, err
-	}
 	var numbers []uint64
 	for _, name := range names {
 		if number, ok := parseSegmentName(name); ok {
 			numbers = append(numbers, number)
 		}
+		if _, ok := parseSegmentName(strings.TrimSuffix(name, unready)); ok && strings.HasSuffix(name, unready) {
+			if err := s.o.FS.Remove(filepath.Join(s.o.Dir, name)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	// What the opening before this one made or removed may not be durable yet.
+	if err := s.o.FS.SyncDir(s.o.Dir); err != nil {
+		return nil, err
 	}
 	slices.Sort(numbers)
 	var segments []*segment
-	for i, number := range numbers {
-		name := filepath.Join(s.o.Dir, segmentName(number))
+	for _, number := range numbers {
+		name := s.path(number)
 		file, err := s.o.FS.Open(name)
 		if err != nil {
 			return segments, err
@@ -251,26 +254,16 @@ func (s *Spool) openSegments(buf []byte) ([]*segment, error) {
 		if seg.size, err = file.Size(); err != nil {
 			return segments, err
 		}
-		n := min(seg.size, int64(len(buf)))
-		if _, err := file.ReadAt(buf[:n], 0); err != nil && err != io.EOF {
+		n := min(seg.size, headerBytes)
+		if _, err := file.ReadAt(buf[:n], 0); err != nil {
 			return segments, fmt.Errorf("read %s: %w", name, err)
 		}
 		is, epoch, ok := parseHeader(buf[:n])
-		s.next = number + 1
-		if ok && is == number {
-			seg.seed = seedOf(epoch)
-			continue
-		}
-		// Only the last file can be one that was still being made: from a
-		// used segment, whose header says so, or empty.
-		if i < len(numbers)-1 || !ok && slices.ContainsFunc(buf[:n], func(b byte) bool { return b != 0 }) {
+		if !ok || is != number {
 			return segments, damaged(seg, 0, "its header is not valid")
 		}
-		segments = segments[:i]
-		s.next = number
-		if err := s.discard(seg); err != nil {
-			return segments, err
-		}
+		seg.seed = seedOf(epoch)
+		s.next = number + 1
 	}
 	s.next = max(s.next, 1)
 	return segments, nil
@@ -294,8 +287,11 @@ func (p *past) readSegment(seg *segment, buf []byte) (uint64, error) {
 	off, err := walk(seg, headerBytes, buf, func(off int64, r record) error {
 		if first {
 			first = false
+			if r.kind != kindBegin {
+				return errStop
+			}
 			x := r.begin()
-			if r.kind != kindBegin || len(p.segments) > 0 && x.base != p.cut {
+			if len(p.segments) > 0 && x.base != p.cut {
 				return errStop
 			}
 			seg.base = x.base

@@ -114,8 +114,8 @@ func (s *Spool) create(size int64) error {
 	s.mu.Lock()
 	number := s.next
 	s.mu.Unlock()
-	name := filepath.Join(s.o.Dir, segmentName(number))
-	file, err := s.o.FS.Create(name, size)
+	name := s.path(number)
+	file, err := s.o.FS.Create(name+unready, size)
 	if err != nil {
 		return fmt.Errorf("create segment: %w", err)
 	}
@@ -125,7 +125,7 @@ func (s *Spool) create(size int64) error {
 	return s.prepare(&segment{number: number, name: name, file: file, size: size})
 }
 
-// prepare gives a file that is not in use a header, and makes it a spare.
+// prepare gives an unready file its header, and makes it a spare.
 func (s *Spool) prepare(seg *segment) error {
 	epoch := random()
 	seg.seed = seedOf(epoch)
@@ -133,6 +133,9 @@ func (s *Spool) prepare(seg *segment) error {
 	_, err := seg.file.WriteAt(appendHeader(nil, seg.number, epoch), 0)
 	if err == nil {
 		err = seg.file.Sync()
+	}
+	if err == nil {
+		err = s.o.FS.Rename(seg.name+unready, seg.name)
 	}
 	if err == nil {
 		err = s.o.FS.SyncDir(s.o.Dir)
@@ -146,6 +149,8 @@ func (s *Spool) prepare(seg *segment) error {
 	}
 	return nil
 }
+
+func (s *Spool) path(number uint64) string { return filepath.Join(s.o.Dir, segmentName(number)) }
 
 func random() uint64 {
 	var b [8]byte
