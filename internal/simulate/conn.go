@@ -111,16 +111,18 @@ func (c *conn) read() (idle bool, err error) {
 		c.r = 0
 	}
 	c.call.reset()
-	head := -1
-	for seen := 0; ; {
+	head := 0
+	for seen := 0; head == 0; {
 		if i := bytes.Index(c.in[seen:c.w], []byte("\r\n\r\n")); i >= 0 {
 			head = seen + i + 4
+		}
+		if head > maxHead || head == 0 && c.w > maxHead {
+			return false, c.bad(http.StatusRequestHeaderFieldsTooLarge, errors.New("head is too large"))
+		}
+		if head > 0 {
 			break
 		}
 		seen = max(0, c.w-3)
-		if c.w > maxHead {
-			return false, c.bad(http.StatusRequestHeaderFieldsTooLarge, errors.New("head is too large"))
-		}
 		if err := c.more(); err != nil {
 			return c.w == 0, err
 		}
