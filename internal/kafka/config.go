@@ -10,6 +10,7 @@
 package kafka
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -145,6 +146,33 @@ func (c Config) client(topics ...string) (*kafkago.Client, *kafkago.Transport, e
 		MetadataTopics: topics, MetadataTTL: metadataTTL, IdleTimeout: idleTimeout,
 	}
 	return &kafkago.Client{Addr: kafkago.TCP(c.Brokers...), Transport: transport, Timeout: requestTimeout}, transport, nil
+}
+
+// dialer opens single connections, for what does not go through the pool.
+func (c Config) dialer() (*kafkago.Dialer, error) {
+	security, mechanism, err := c.connection()
+	if err != nil {
+		return nil, err
+	}
+	return &kafkago.Dialer{ClientID: c.ClientID, TLS: security, SASLMechanism: mechanism, Timeout: 10 * time.Second, DualStack: true}, nil
+}
+
+// Ping connects and authenticates to the first broker that answers. A wrong password shows here as such; elsewhere some brokers just
+// close the connection, which looks like a broker that is away.
+func Ping(ctx context.Context, c Config) error {
+	dialer, err := c.dialer()
+	if err != nil {
+		return err
+	}
+	var failures []error
+	for _, broker := range c.Brokers {
+		connection, err := dialer.DialContext(ctx, "tcp", broker)
+		if err == nil {
+			return connection.Close()
+		}
+		failures = append(failures, fmt.Errorf("connect to the broker %s: %w", broker, err))
+	}
+	return errors.Join(failures...)
 }
 
 // refused says whether asking again cannot help: the brokers do not let us.

@@ -45,13 +45,13 @@ func Consume(ctx context.Context, c GroupConfig, handle func(context.Context, *G
 		return err
 	}
 	defer transport.CloseIdleConnections()
-	security, mechanism, err := c.connection()
+	dialer, err := c.dialer()
 	if err != nil {
 		return err
 	}
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID: c.Group, Topics: []string{c.Topic}, Brokers: c.Brokers,
-		Dialer:            &kafkago.Dialer{ClientID: c.ClientID, TLS: security, SASLMechanism: mechanism, Timeout: 10 * time.Second, DualStack: true},
+		Dialer:            dialer,
 		HeartbeatInterval: time.Second, SessionTimeout: 10 * time.Second, RebalanceTimeout: 30 * time.Second, JoinGroupBackoff: time.Second,
 		WatchPartitionChanges: true, PartitionWatchInterval: 30 * time.Second,
 	})
@@ -110,7 +110,11 @@ func (g *Generation) Committed(partition int) (offset int64, ok bool) {
 
 // Offsets returns for each partition of the topic the first offset that is there and the next one to be written.
 func (g *Generation) Offsets(ctx context.Context) (first, next map[int]int64, err error) {
-	return offsets(ctx, g.client, g.topic)
+	err = retry(ctx, g.log, "list offsets", func() (err error) {
+		first, next, err = offsets(ctx, g.client, g.topic)
+		return err
+	})
+	return first, next, err
 }
 
 // Open makes a reader that starts at offset. An OffsetError says that this offset is not in the partition.

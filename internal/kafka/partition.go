@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,11 +14,11 @@ import (
 )
 
 const (
-	fetchBytes  = 4 << 20                // of one fetch, as it is on the wire
-	fetchWait   = 500 * time.Millisecond // what the broker waits for a first message
-	emptyLimit  = 20                     // fetches in a row without a record although the partition goes on
-	chunkBytes  = 256 << 10              // messages are copied into chunks of this size
-	maxFetchLag = time.Second            // the longest pause between tries while the brokers are away
+	fetchBytes = 4 << 20                // of one fetch, as it is on the wire
+	fetchWait  = 500 * time.Millisecond // what the broker waits for a first message
+	emptyLimit = 20                     // fetches in a row without a record although the partition goes on
+	chunkBytes = 256 << 10              // messages are copied into chunks of this size
+	maxPause   = time.Second            // the longest pause between tries while the brokers are away
 )
 
 // OffsetError says that a reader's position is not in the partition: what it had to read is gone (retention was faster than the reader), or the
@@ -50,10 +51,33 @@ type PartitionReader struct {
 // openPartition makes a reader at offset, which must be there or be the next one to be written.
 func openPartition(ctx context.Context, client *kafkago.Client, log *slog.Logger, topic string, partition int, offset int64) (*PartitionReader, error) {
 	r := &PartitionReader{client: client, log: log, topic: topic, partition: partition, offset: offset}
-	if err := r.inRange(ctx); err != nil {
-		return nil, fmt.Errorf("open topic %s, partition %d at offset %d: %w", topic, partition, offset, err)
+	if err := retry(ctx, log, "open topic "+topic, func() error { return r.inRange(ctx) }); err != nil {
+		return nil, err
 	}
 	return r, nil
+}
+
+// retry calls do until it works, ctx ends, or trying again cannot help: brokers that are away delay, and after they are back each connection
+// of before fails once.
+func retry(ctx context.Context, log *slog.Logger, what string, do func() error) error {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, maxPause) {
+		err := do()
+		var gone *OffsetError
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case refused(err), errors.Is(err, errStuck), errors.As(err, &gone):
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		log.Warn("the brokers do not answer as they should, trying again", "what", what, "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (r *PartitionReader) inRange(ctx context.Context) error {
@@ -77,29 +101,16 @@ func (r *PartitionReader) End() int64 { return r.end }
 // Fetch returns the next messages, in order: up to 4 MB as stored, none when none came within half a second. Keys and values stay valid. While
 // brokers are away it tries again until ctx ends; it returns an OffsetError when the position is not there any more.
 func (r *PartitionReader) Fetch(ctx context.Context) ([]Message, error) {
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, maxFetchLag) {
-		messages, err := r.fetch(ctx)
-		if err == nil {
-			return messages, nil
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	var messages []Message
+	what := fmt.Sprintf("fetch topic %s, partition %d from offset %d", r.topic, r.partition, r.offset)
+	err := retry(ctx, r.log, what, func() (err error) {
+		messages, err = r.fetch(ctx)
 		if errors.Is(err, kafkago.OffsetOutOfRange) {
-			if inRange := r.inRange(ctx); inRange != nil {
-				return nil, inRange
-			}
+			return cmp.Or(r.inRange(ctx), err)
 		}
-		if refused(err) || errors.Is(err, errStuck) {
-			return nil, fmt.Errorf("fetch topic %s, partition %d from offset %d: %w", r.topic, r.partition, r.offset, err)
-		}
-		r.log.Warn("fetch does not work, trying again", "topic", r.topic, "partition", r.partition, "offset", r.offset, "error", err)
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(pause):
-		}
-	}
+		return err
+	})
+	return messages, err
 }
 
 var errStuck = errors.New("the broker gives no records although the partition goes on")
@@ -115,27 +126,27 @@ func (r *PartitionReader) fetch(ctx context.Context) ([]Message, error) {
 		return nil, response.Error
 	}
 	r.end = response.HighWatermark
-	before := r.offset
-	messages, err := r.decode(response.Records)
+	messages, next, err := r.decode(response.Records)
 	if err != nil {
 		return nil, fmt.Errorf("decode records: %w", err)
 	}
-	if r.offset > before || r.offset >= r.end {
+	if next > r.offset || next >= r.end {
 		r.empty = 0
 	} else if r.empty++; r.empty >= emptyLimit {
 		return nil, errStuck
 	}
+	r.offset = next // only now: messages before an error are fetched again
 	return messages, nil
 }
 
-// decode copies the records out of kafka-go's pages, which are used again, and moves the position behind them. A batch may begin before the
+// decode copies the records out of kafka-go's pages, which are used again; next is the position behind them. A batch may begin before the
 // position; control records (the marks of other programs' transactions) only move it.
-func (r *PartitionReader) decode(all protocol.RecordReader) ([]Message, error) {
+func (r *PartitionReader) decode(all protocol.RecordReader) (messages []Message, next int64, err error) {
+	next = r.offset
 	batches := []protocol.RecordReader{all}
 	if stream, ok := all.(*protocol.RecordStream); ok {
 		batches = stream.Records
 	}
-	var messages []Message
 	var chunk []byte
 	clone := func(from protocol.Bytes) ([]byte, error) {
 		if from == nil {
@@ -159,25 +170,25 @@ func (r *PartitionReader) decode(all protocol.RecordReader) ([]Message, error) {
 				break
 			}
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			if control || record.Offset < r.offset {
 				closeAll(record.Key, record.Value)
 			} else {
 				key, err := clone(record.Key)
 				if err != nil {
-					return nil, err
+					return nil, 0, err
 				}
 				value, err := clone(record.Value)
 				if err != nil {
-					return nil, err
+					return nil, 0, err
 				}
 				messages = append(messages, Message{Key: key, Value: value, Time: record.Time.UTC(), Partition: r.partition, Offset: record.Offset})
 			}
-			r.offset = max(r.offset, record.Offset+1)
+			next = max(next, record.Offset+1)
 		}
 	}
-	return messages, nil
+	return messages, next, nil
 }
 
 func closeAll(all ...protocol.Bytes) {

@@ -26,6 +26,9 @@ type Topic struct {
 // them (wrong cleanup policy, shorter retention, smaller messages) is an error that names every such setting; another number of
 // partitions is only logged. Calling it again changes nothing.
 func EnsureTopics(ctx context.Context, c Config, log *slog.Logger, topics ...Topic) error {
+	if err := Ping(ctx, c); err != nil {
+		return err
+	}
 	client, transport, err := c.client()
 	if err != nil {
 		return err
