@@ -39,12 +39,15 @@ type part struct {
 
 // quarantined is a row of quarantine.
 type quarantined struct {
+	topic     string
 	partition int
 	offset    int64
 	reason    string
 	raw       []byte
 	digest    [32]byte
 	time      event.Micros
+	seq       uint64 // recorded_seq
+	replayed  uint64 // recorded_seq of the replay; 0: none
 }
 
 // maxGap is how many offsets in a row may hold no record: marks of other
@@ -128,7 +131,7 @@ func (b *batch) settle(seq uint64, before map[event.ID]stored) {
 				}
 			}
 			if reason != "" {
-				q := quarantined{partition: p.partition, offset: it.offset, reason: reason, raw: it.raw, digest: it.digest}
+				q := quarantined{topic: b.topic, seq: seq, partition: p.partition, offset: it.offset, reason: reason, raw: it.raw, digest: it.digest}
 				if it.ev != nil {
 					q.time = it.ev.Time
 				}
@@ -212,22 +215,22 @@ func (b *batch) batchColumns() []clickhouse.Column {
 	}
 }
 
-func quarantineColumns(topic string, seq uint64, rows []quarantined) []clickhouse.Column {
+func quarantineColumns(rows []quarantined) []clickhouse.Column {
 	var (
-		topics, reasons       []string
-		partitions            []uint32
-		offsets, zero, record []uint64
-		times                 []int64
-		raws                  [][]byte
-		digests               [][32]byte
+		topics, reasons             []string
+		partitions                  []uint32
+		offsets, replayed, recorded []uint64
+		times                       []int64
+		raws                        [][]byte
+		digests                     [][32]byte
 	)
 	for _, q := range rows {
-		topics, reasons, partitions = append(topics, topic), append(reasons, q.reason), append(partitions, uint32(q.partition))
-		offsets, zero, record = append(offsets, uint64(q.offset)), append(zero, 0), append(record, seq)
+		topics, reasons, partitions = append(topics, q.topic), append(reasons, q.reason), append(partitions, uint32(q.partition))
+		offsets, replayed, recorded = append(offsets, uint64(q.offset)), append(replayed, q.replayed), append(recorded, q.seq)
 		times, raws, digests = append(times, int64(q.time)), append(raws, q.raw), append(digests, q.digest)
 	}
 	return []clickhouse.Column{
 		{Name: "topic", Data: topics}, {Name: "partition", Data: partitions}, {Name: "offset", Data: offsets}, {Name: "time", Data: times},
-		{Name: "reason", Data: reasons}, {Name: "raw", Data: raws}, {Name: "digest", Data: digests}, {Name: "replayed_seq", Data: zero}, {Name: "recorded_seq", Data: record},
+		{Name: "reason", Data: reasons}, {Name: "raw", Data: raws}, {Name: "digest", Data: digests}, {Name: "replayed_seq", Data: replayed}, {Name: "recorded_seq", Data: recorded},
 	}
 }

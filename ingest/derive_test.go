@@ -306,7 +306,7 @@ func TestDeriveOverflow(t *testing.T) {
 	}
 }
 
-func TestRestateEntries(t *testing.T) {
+func TestCorrect(t *testing.T) {
 	entry := func(attempt uint8, class string, cost int64) Entry {
 		e := Entry{Attempt: attempt, Class: class, Sign: 1, Calls: int8(1 - attempt), Quantity: known(7), Rate: known(cost / 7), Cost: known(cost), Status: Exact, Governance: [32]byte{1}, PriceBook: "a", Period: 202610}
 		e.ID = entryID(&e)
@@ -317,7 +317,7 @@ func TestRestateEntries(t *testing.T) {
 	for i := range next {
 		next[i].Governance, next[i].PriceBook = [32]byte{2}, "b"
 	}
-	got := Restate(current, next, 3, 202611)
+	got := correct(current, next, 3, 202611)
 	var text []string
 	for _, e := range got {
 		text = append(text, fmt.Sprintf("%d %d %d %d %s", e.Sign, e.Restatement, e.Period, e.Governance[0], show(e)))
@@ -332,7 +332,7 @@ func TestRestateEntries(t *testing.T) {
 	if !slices.Equal(text, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(text, "\n"), strings.Join(want, "\n"))
 	}
-	if more := Restate(next, next, 4, 202612); more != nil {
+	if more := correct(next, next, 4, 202612); more != nil {
 		t.Errorf("nothing changed, and yet %v", more)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"github.com/ledgerline/ledgerline/internal/event"
+	"github.com/ledgerline/ledgerline/internal/money"
 )
 
 // Entry is one line of the money ledger: what one attempt of one event bought
@@ -90,12 +91,12 @@ func posting(t event.Micros) uint32 {
 	return uint32(y)*100 + uint32(m)
 }
 
-// Restate is the entries that turn the current entries of one event into next
+// correct is the entries that turn the current entries of one event into next
 // ones under restatement r, posted in period: a reversal of each current entry
 // that is not the same any more and a re-entry of each that is not the same
 // yet. Both sides hold first entries or re-entries only, at most one for each
 // attempt and class. What did not change gives nothing.
-func Restate(current, next []Entry, r, period uint32) []Entry {
+func correct(current, next []Entry, r, period uint32) []Entry {
 	var out []Entry
 	for i := range current {
 		if c := &current[i]; !hasSame(next, c) {
@@ -133,4 +134,12 @@ func (e *Entry) same(o *Entry) bool {
 		x.ID, x.Restatement, x.Period, x.PriceBook, x.Governance, x.Derivation = [16]byte{}, 0, 0, "", [32]byte{}, 0
 	}
 	return a == b
+}
+
+// pico is an amount in dollars as people read it.
+func pico(a Amount) string {
+	if !a.Known {
+		return "unknown"
+	}
+	return "$" + money.Pico(a.Value).String()
 }

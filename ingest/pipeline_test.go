@@ -28,6 +28,7 @@ type pipeline struct {
 	governance string
 	producer   *kafka.Producer
 	log        *slog.Logger
+	ahead      time.Duration // of the clock of ingest
 }
 
 func newPipeline(t testing.TB, partitions int) *pipeline {
@@ -45,6 +46,13 @@ func newPipeline(t testing.TB, partitions int) *pipeline {
 	t.Cleanup(func() { p.db.Close() })
 	if _, err := p.db.Migrate(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	if partitions == 0 { // books alone
+		p.governance = ""
+		if err := newSnapshots(p.options(p.db)).insert(t.Context(), p.snap, ""); err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
 	broker := embeddedtest.Kafka(t)
 	p.kafka = kafka.Config{Brokers: broker.Brokers}
@@ -108,7 +116,7 @@ func (p *pipeline) publish(values ...[]byte) {
 
 func (p *pipeline) options(store Store) Options {
 	return Options{
-		Kafka: p.kafka, Topic: p.topic, GovernanceTopic: p.governance, Group: p.topic, DB: store, Logger: p.log,
+		Kafka: p.kafka, Topic: p.topic, GovernanceTopic: p.governance, Group: p.topic, DB: store, Logger: p.log, Now: func() time.Time { return time.Now().Add(p.ahead) },
 		FlushAfter: 50 * time.Millisecond, IdleEvery: 200 * time.Millisecond,
 	}
 }
@@ -281,6 +289,13 @@ func wantHistoryCost() string {
 		}
 	}
 	return strings.TrimRight(fmt.Sprintf("0.%012d", pico), "0")
+}
+
+func messagesAt(partition int, from int64, raws [][]byte) (all []kafka.Message) {
+	for i, raw := range raws {
+		all = append(all, kafka.Message{Partition: partition, Offset: from + int64(i), Value: raw})
+	}
+	return all
 }
 
 // direct ingests partitions without a broker: from where batches are, size

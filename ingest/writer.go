@@ -75,7 +75,7 @@ func (w *writer) flush(ctx context.Context, b *batch) error {
 	insert("events", len(b.events.id), b.events.columns())
 	insert("requests", len(b.requests.id), b.requests.columns())
 	insert("charges", len(b.charges.id), b.charges.columns())
-	insert("quarantine", len(b.bad), quarantineColumns(b.topic, b.seq, b.bad))
+	insert("quarantine", len(b.bad), quarantineColumns(b.bad))
 	if err := group.Wait(); err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ CREATE TABLE IF NOT EXISTS requests
     restatement      UInt32,
     recorded_seq     UInt64 CODEC(Delta, ZSTD(1)),
     -- the highest restatement wins, then the first seen
-    version          UInt128 MATERIALIZED bitShiftLeft(toUInt128(restatement), 64) + (18446744073709551615 - recorded_seq),
+    version          UInt128 MATERIALIZED bitOr(bitShiftLeft(toUInt128(restatement), 64), toUInt128(bitNot(recorded_seq))),
     INDEX by_recorded recorded_seq TYPE minmax GRANULARITY 4
 )
 ENGINE = ReplacingMergeTree(version)

@@ -11,7 +11,7 @@ CREATE TABLE IF NOT EXISTS quarantine
     -- 0 until a replay put the event into the books
     replayed_seq UInt64,
     recorded_seq UInt64,
-    version      UInt128 MATERIALIZED bitShiftLeft(toUInt128(replayed_seq), 64) + (18446744073709551615 - recorded_seq)
+    version      UInt128 MATERIALIZED bitOr(bitShiftLeft(toUInt128(replayed_seq), 64), toUInt128(bitNot(recorded_seq)))
 )
 ENGINE = ReplacingMergeTree(version)
 ORDER BY (topic, partition, offset)

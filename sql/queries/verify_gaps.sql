@@ -1,5 +1,5 @@
 -- the first gaps in the sequence of a writer as of a recorded_seq
-SELECT before + 1 AS from, seq - 1 AS to
+SELECT before + 1 AS from, toUInt64(seq - 1) AS to
 FROM
 (
     SELECT seq, lagInFrame(seq, 1, toUInt64(0)) OVER (ORDER BY seq ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before

@@ -11,8 +11,8 @@ FROM
     -- other bytes under the id of a stored event are no event of their own
     SELECT JSONExtractString(raw, 'writer'), toUInt64OrZero(JSONExtractString(raw, 'seq')), JSONExtractString(raw, 'type'), time, '', true
     FROM quarantine FINAL
-    WHERE recorded_seq <= {through:UInt64} AND replayed_seq = 0 AND isValidJSON(raw) AND toUInt64OrZero(JSONExtractString(raw, 'seq')) > 0
-        AND toUUIDOrZero(JSONExtractString(raw, 'id')) NOT IN (SELECT event_id FROM events WHERE event_id IN (SELECT toUUIDOrZero(JSONExtractString(raw, 'id')) FROM quarantine))
+    WHERE recorded_seq <= {through:UInt64} AND (replayed_seq = 0 OR replayed_seq > {through:UInt64}) AND isValidJSON(raw) AND toUInt64OrZero(JSONExtractString(raw, 'seq')) > 0
+        AND toUUIDOrZero(JSONExtractString(raw, 'id')) NOT IN (SELECT event_id FROM events WHERE recorded_seq <= {through:UInt64} AND event_id IN (SELECT toUUIDOrZero(JSONExtractString(raw, 'id')) FROM quarantine))
 )
 GROUP BY writer
 ORDER BY writer
