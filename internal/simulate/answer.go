@@ -321,10 +321,10 @@ func (c *conn) begin() {
 // end books how the call ended; after anything but a complete answer the
 // connection ends too.
 func (c *conn) end(how end) {
-	c.p.books.finish(&c.call, how)
 	if c.keeps() {
 		c.p.shelf.end(&c.call, how, c.sent, c.sum.Sum(nil))
 	}
+	c.p.books.finish(&c.call, how)
 	c.broken = how != complete
 }
 

@@ -46,6 +46,7 @@ func BenchmarkCPU(b *testing.B) {
 		{"chat dictated", Call{Format: Chat, BodyBytes: 1600}, "Simulate-Answer-Bytes: 900\r\nSimulate-Usage: in=4808,out=10\r\n", 0},
 		{"messages", Call{Format: Messages, BodyBytes: 1600}, "Simulate-Answer-Bytes: 900\r\n", 0},
 		{"stream of 50", Call{Format: Chat, Stream: true, IncludeUsage: true, BodyBytes: 1600}, "Simulate-Chunks: 50\r\n", 0},
+		{"stream of 50 in one write", Call{Format: Chat, Stream: true, IncludeUsage: true, BodyBytes: 1600}, "Simulate-Chunks: 50\r\nSimulate-Write: 65536\r\n", 0},
 		{"chat after 20ms", Call{Format: Chat, BodyBytes: 1600}, "Simulate-Latency: first=20ms\r\n", 500},
 	} {
 		b.Run(c.name, func(b *testing.B) {

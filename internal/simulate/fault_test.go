@@ -49,13 +49,14 @@ func TestFaultStatus(t *testing.T) {
 
 // What the client sees of each fault that spoils an answer, and how it is booked.
 func TestFaultsOfTransport(t *testing.T) {
+	asked := strings.Replace(streamed(chatBody), "{", `{"stream_options":{"include_usage":true},`, 1)
 	for _, c := range []struct {
 		name, path, body, fault string
 		sees                    func(r reply, err error) bool
 		end                     string
 		reported, partial       int64
 	}{
-		{"reset", "/v1/messages", chatBody, "reset", func(_ reply, err error) bool { return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) }, "unanswered", 0, 0},
+		{"reset", "/v1/messages", chatBody, "reset", func(_ reply, err error) bool { return errors.Is(err, syscall.ECONNRESET) }, "unanswered", 0, 0},
 		{"garbage", "/v1/messages", chatBody, "garbage", func(_ reply, err error) bool { return err != nil && strings.Contains(err.Error(), "malformed HTTP") }, "unanswered", 0, 0},
 		{"cut body", "/v1/messages", chatBody, "cut_after=100", func(r reply, err error) bool {
 			return err == nil && len(r.body) == 100 && errors.Is(r.err, io.ErrUnexpectedEOF)
@@ -71,6 +72,15 @@ func TestFaultsOfTransport(t *testing.T) {
 		}, "cut", 0, 1},
 		{"cut after all events", "/v1/messages", streamed(chatBody), "cut_after=16", func(r reply, err error) bool {
 			return err == nil && strings.Contains(string(r.body), "message_stop") && errors.Is(r.err, io.ErrUnexpectedEOF)
+		}, "cut", 1, 0},
+		{"cut before message_delta", "/v1/messages", streamed(chatBody), "cut_after=14", func(r reply, err error) bool {
+			return err == nil && strings.Contains(string(r.body), "content_block_stop") && !strings.Contains(string(r.body), "message_delta")
+		}, "cut", 0, 1},
+		{"cut before the usage chunk", "/v1/chat/completions", asked, "cut_after=12", func(r reply, err error) bool {
+			return err == nil && strings.Contains(string(r.body), `"finish_reason":"stop"`) && !strings.Contains(string(r.body), "prompt_tokens")
+		}, "cut", 0, 0},
+		{"cut after the usage chunk", "/v1/chat/completions", asked, "cut_after=13", func(r reply, err error) bool {
+			return err == nil && strings.Contains(string(r.body), "prompt_tokens") && !strings.Contains(string(r.body), "[DONE]")
 		}, "cut", 1, 0},
 		{"error event of Anthropic", "/v1/messages", streamed(chatBody), "error_after=2", func(r reply, err error) bool {
 			return err == nil && r.err == nil && strings.HasSuffix(string(r.body), "\"}\n\n") && strings.Contains(string(r.body), "event: error\ndata: {\"type\":\"error\"") &&

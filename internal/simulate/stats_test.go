@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -133,6 +134,70 @@ func TestResetInFlight(t *testing.T) {
 	post(t, address, "/v1/messages", chatBody)
 	if s := p.Stats(); s.Requests != 1 || s.Complete != 1 || s.Left != 0 || s.InFlight != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A brittleListener's connections break when they are to write the given text.
+type brittleListener struct {
+	net.Listener
+	text string
+}
+
+type brittleConn struct {
+	net.Conn
+	text string
+}
+
+func (l brittleListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	return brittleConn{nc, l.text}, err
+}
+
+func (c brittleConn) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), c.text) {
+		c.Close()
+		return 0, net.ErrClosed
+	}
+	return c.Conn.Write(b)
+}
+
+// An answer whose last bytes could not be written is not complete, and its
+// usage is reported only if it was in the bytes before.
+func TestLastBytesLost(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		call     Call
+		breaks   string
+		reported int64
+	}{
+		{"whole", Call{Format: Messages}, "end_turn", 0},
+		{"responses", Call{Format: Responses, Stream: true}, "response.completed", 0},
+		{"chat, its end", Call{Format: Chat, Stream: true, IncludeUsage: true}, "[DONE]", 1},
+		{"chat, its usage", Call{Format: Chat, Stream: true, IncludeUsage: true}, "prompt_tokens", 0},
+		{"messages, its end", Call{Format: Messages, Stream: true}, "message_stop", 1},
+		{"messages, its usage", Call{Format: Messages, Stream: true}, "message_delta", 0},
+	} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := New(Options{Keep: 1})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- p.Serve(ctx, brittleListener{ln, c.breaks}) }()
+		r, err := Load(ctx, LoadOptions{Target: "http://" + ln.Addr().String(), Requests: 1, Calls: []Call{c.call}})
+		if err != nil || r.Failed != 1 {
+			t.Errorf("%s: %+v, %v", c.name, r, err)
+		}
+		until(t, "the loss is booked", func() bool { return p.Stats().Left == 1 })
+		s, k := p.Stats(), p.Requests()[0]
+		if s.Complete != 0 || s.InFlight != 0 || len(s.ByStatus) != 0 || s.Reported.Calls != c.reported || s.Unreported.Calls != 1-c.reported || k.End != "left" || k.Reported != (c.reported == 1) {
+			t.Errorf("%s: %+v\n%+v", c.name, s, k)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }
 
