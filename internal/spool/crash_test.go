@@ -5,7 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -20,14 +23,17 @@ func simOptions(d *simDisk, durability Durability) Options {
 		SegmentBytes: minSegment, MaxBytes: 4 * minSegment, Heartbeat: 200 * time.Millisecond}
 }
 
+// onAndOff is a log that is away now and then; away one that stays away.
+func onAndOff(batch int) bool { return batch%5 == 2 }
+func away(int) bool           { return true }
+
 // live is one opening with everything the spool is for: requests side by side,
 // one that runs on while segments come and go, one that never ends, events
-// without intent, a log that is away for a while, idle time, and the close. It
-// ends early when the disk fails or the process dies; the error is Open's.
-func live(t *testing.T, d *simDisk, h *history, durability Durability) (err error) {
+// without intent, idle time, and the close. It ends early when the disk fails
+// or the process dies; the error is Open's.
+func live(t *testing.T, d *simDisk, h *history, durability Durability, refuse func(batch int) bool) (err error) {
 	synctest.Test(t, func(t *testing.T) {
-		h.dead = d.dead
-		h.refuse = func(batch int) bool { return batch%5 == 2 }
+		h.dead, h.refuse = d.dead, refuse
 		var s *Spool
 		if s, err = Open(simOptions(d, durability)); err != nil {
 			return
@@ -110,7 +116,7 @@ func (c *crash) String() string {
 // to be in order.
 func calls(t *testing.T, durability Durability) int {
 	d, h := newSimDisk(*crashSeed), newHistory()
-	if err := live(t, d, h, durability); err != nil {
+	if err := live(t, d, h, durability, onAndOff); err != nil {
 		t.Fatal(err)
 	}
 	n := d.calls
@@ -135,7 +141,7 @@ func TestDeathAtEveryCall(t *testing.T) {
 				for i, c := range deaths() {
 					d, h := newSimDisk(*crashSeed+uint64(100*at+i)), newHistory()
 					d.at, d.what = at, errDead
-					live(t, d, h, durability)
+					live(t, d, h, durability, onAndOff)
 					died := d.failed
 					d = d.restart(c)
 					drainAll(t, d, h)
@@ -158,7 +164,7 @@ func TestDeathInRecovery(t *testing.T) {
 			durability := Durability(rng.IntN(2))
 			d, h := newSimDisk(rng.Uint64()), newHistory()
 			d.at, d.what = at, errDead
-			live(t, d, h, durability)
+			live(t, d, h, durability, onAndOff)
 			story := fmt.Sprintf("dead at call %d (%s)", at, d.failed)
 			worst := loss{}
 			for range 3 {
@@ -168,7 +174,7 @@ func TestDeathInRecovery(t *testing.T) {
 				story += fmt.Sprintf(", %s", c)
 				d = d.restart(c)
 				d.at, d.what = again, errDead
-				live(t, d, h, durability)
+				live(t, d, h, durability, onAndOff)
 				story += fmt.Sprintf(", again at %d (%s)", again, d.failed)
 			}
 			d = d.restart(nil)
@@ -181,30 +187,91 @@ func TestDeathInRecovery(t *testing.T) {
 }
 
 // A call of the disk that fails is no death: the spool stops or goes on, and
-// what it acknowledged holds, also when the machine crashes afterwards.
+// what it acknowledged holds, also when the machine crashes afterwards, at
+// once or after the next process worked on with the page cache as it was.
 func TestFailureOfEveryCall(t *testing.T) {
 	for _, durability := range []Durability{Fsync, Write} {
 		n := calls(t, durability)
 		for at := 1; at <= n; at++ {
 			for i, c := range deaths() {
-				what := []error{syscall.EIO, syscall.ENOSPC}[(at+i)%2]
 				d, h := newSimDisk(*crashSeed+uint64(100*at+i)), newHistory()
-				d.at, d.what = at, what
-				err := live(t, d, h, durability)
+				d.at, d.what = at, []error{syscall.EIO, syscall.ENOSPC}[d.rng.IntN(2)]
+				what, logs := d.what, []func(int) bool{onAndOff, away}
+				err := live(t, d, h, durability, logs[d.rng.IntN(2)])
 				failed := d.failed
 				if err != nil && !errors.Is(err, what) {
 					t.Fatalf("call %d (%s) fails: Open: %v", at, failed, err)
 				}
-				// The next process sees the page cache as it is, and works;
-				// only then the machine crashes.
-				d = d.restart(nil)
-				live(t, d, h, durability)
+				lives := 1 + d.rng.IntN(2)
+				if lives == 2 {
+					d = d.restart(nil)
+					live(t, d, h, durability, away)
+				}
 				d = d.restart(c)
 				drainAll(t, d, h)
 				if broken := h.check(mayLose(c, durability)); broken != nil {
-					t.Fatalf("call %d (%s) fails with %v, then %s: %s\n%q", at, failed, what, c, h, broken)
+					t.Fatalf("call %d (%s) fails with %v, then after %d lives %s: %s\n%q", at, failed, what, lives, c, h, broken)
 				}
 			}
 		}
 	}
+}
+
+// Damage to what had been synced is never taken for a torn tail: the opening
+// refuses, or nothing is lost. Nor is a file that is gone.
+func TestDamageIsRefused(t *testing.T) {
+	damaged := 0
+	for try := range 60 {
+		d, h := newSimDisk(*crashSeed+uint64(try)), newHistory()
+		if err := live(t, d, h, Fsync, away); err != nil {
+			t.Fatal(err)
+		}
+		d = d.restart(nil)
+		known := knownSynced(t, d)
+		files := slices.Sorted(maps.Keys(known))
+		name := files[d.rng.IntN(len(files))]
+		what := "is gone"
+		if try%4 == 0 && name != files[len(files)-1] {
+			delete(d.files, name)
+		} else {
+			n := d.files[name]
+			at := d.rng.IntN(known[name]) // behind that it could be a torn tail
+			what = fmt.Sprintf("byte %d", at)
+			n.seen[at] ^= 0x40
+		}
+		before := d.image()
+		s, err := Open(simOptions(d, Fsync))
+		if errors.Is(err, ErrDamaged) {
+			damaged++
+			if !reflect.DeepEqual(d.image(), before) {
+				t.Fatalf("%s %s: refused, but files were changed", name, what)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close(t.Context())
+		drainAll(t, d, h)
+		if broken := h.check(loss{}); broken != nil {
+			t.Fatalf("%s %s: not refused: %q", name, what, broken)
+		}
+	}
+	if damaged < 40 {
+		t.Fatalf("only %d damages of 60 were refused", damaged)
+	}
+}
+
+// knownSynced says how much of each segment in use is known to have been synced.
+func knownSynced(t *testing.T, d *simDisk) map[string]int {
+	s := &Spool{o: simOptions(d, Fsync)}
+	p, err := s.readPast(make([]byte, batchBytes))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]int{}
+	for _, seg := range p.segments {
+		known[seg.name] = int(min(p.synced, seg.end) - seg.base)
+	}
+	return known
 }

@@ -154,26 +154,28 @@ func (s *Spool) ack(to uint64, n int) {
 	s.acked, s.head = to, 0
 	s.left += uint64(n)
 	s.wake(&s.ackNews)
-	if now := time.Now(); n > 0 && now.Sub(s.ackedWhen) >= ackEvery {
+	passed := len(s.segments) > 1 && s.segments[0].end <= to
+	if now := time.Now(); passed || n > 0 && now.Sub(s.ackedWhen) >= ackEvery {
 		s.ackedWhen = now
 		s.appendAck()
 	}
-	if len(s.segments) > 1 && s.segments[0].end <= to {
+	if passed {
 		signal(s.work)
 	}
 }
 
-// appendAck notes the acked position, if there is room to spare. Caller holds
-// mu.
+// appendAck notes the acked position. Caller holds mu.
 func (s *Spool) appendAck() {
-	if s.failed != nil || s.acked == s.ackedTo || s.free() < maxIntent || s.roll() != nil {
+	if s.failed != nil || s.acked == s.ackedTo || s.free() < ackRoom || s.roll() != nil {
 		return
 	}
-	s.ackedTo = s.acked
 	start := len(s.buf)
 	b := append(s.buf, make([]byte, recordHeader)...)
 	s.append(appendPosition(b, s.acked), start, kindAck)
+	s.ackedTo, s.ackedEnd = s.acked, s.end
 }
+
+const ackRoom = recordHeader + 8
 
 // Flush waits until everything recorded so far has been published. Somebody
 // must be draining.

@@ -30,8 +30,10 @@ func (s *Spool) keeper() {
 }
 
 // dropOldest gives up the oldest segment if nothing in it is needed: its
-// events are acked, its intents have outcomes, and these are synced. An intent
-// that runs on is carried forward first. It reports whether a segment went.
+// events are acked, its intents have outcomes, and a note of the one and the
+// other themselves are synced. (A segment that is missing without the note is
+// damage.) An intent that runs on is carried forward first. It reports whether
+// a segment went.
 func (s *Spool) dropOldest() bool {
 	s.mu.Lock()
 	seg := s.segments[0]
@@ -43,7 +45,8 @@ func (s *Spool) dropOldest() bool {
 		s.mu.Unlock()
 		s.carry(seg) // once that is synced, the syncer calls for the keeper
 		return false
-	case seg.settled > s.synced:
+	case seg.settled > s.synced || s.ackedTo < seg.end || s.ackedEnd > s.synced:
+		s.appendAck()
 		s.mu.Unlock()
 		return false
 	}

@@ -96,7 +96,7 @@ func (s *Spool) recover() error {
 	// exists. What follows may be interrupted anywhere: whatever part of it
 	// survives is the past of the next opening, and none of it was published.
 	s.end, s.written, s.synced = p.cut, p.cut, p.cut
-	s.acked, s.ackedTo = p.acked, p.acked
+	s.acked = p.acked
 	for i, seg := range p.segments {
 		if n := p.events[i]; n > 0 && seg.end > p.acked {
 			if seg.base < p.acked {
@@ -214,10 +214,13 @@ func (s *Spool) readPast(buf []byte) (*past, error) {
 		seg.end, p.cut = end, end
 		p.segments = append(p.segments, seg)
 	}
-	if len(p.segments) > 0 {
-		p.acked = max(p.acked, p.segments[0].base)
+	if err := p.checkCut(buf); err != nil {
+		return nil, err
 	}
-	return p, p.checkCut(buf)
+	if len(p.segments) > 0 && p.acked < p.segments[0].base {
+		return nil, damaged(p.segments[0], 0, "the segment before is missing, and not all of it had left")
+	}
+	return p, nil
 }
 
 // openSegments opens the segments in order.
@@ -338,18 +341,14 @@ func (p *past) checkCut(buf []byte) error {
 		files = append(p.segments[n-1:n:n], files...)
 		from = int64(p.cut - files[0].base)
 	}
-	for i, seg := range files {
+	hole := from
+	for _, seg := range files {
 		claim, err := highestSynced(seg, from, buf)
 		if err != nil {
 			return err
 		}
 		if claim > p.cut {
-			at := files[0]
-			off := from
-			if i > 0 {
-				off = int64(p.cut - at.base)
-			}
-			return damaged(at, off, fmt.Sprintf("%d bytes from there on had been synced", claim-p.cut))
+			return damaged(files[0], hole, fmt.Sprintf("%d bytes from there on had been synced", claim-p.cut))
 		}
 		from = headerBytes
 	}

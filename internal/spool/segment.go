@@ -104,6 +104,7 @@ func (s *Spool) roll() error {
 	b := append(s.buf, make([]byte, recordHeader)...)
 	b = (&begin{base: seg.base, seq: s.seq, acked: s.acked, kind: s.o.Kind, writer: s.writer}).append(b)
 	s.append(b, start, kindBegin)
+	s.ackedTo, s.ackedEnd = s.acked, s.end
 	return nil
 }
 

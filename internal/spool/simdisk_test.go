@@ -153,6 +153,17 @@ func (n *inode) crash(r *rand.Rand, c *crash) {
 	n.dirty, n.resized = nil, false
 }
 
+// image is what processes see.
+func (d *simDisk) image() map[string]string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	files := map[string]string{}
+	for name, n := range d.files {
+		files[name] = string(n.seen)
+	}
+	return files
+}
+
 func (d *simDisk) change(f func(map[string]*inode)) {
 	f(d.files)
 	d.changes = append(d.changes, f)

@@ -173,7 +173,8 @@ type Spool struct {
 	draining  bool
 	drained   chan struct{} // closed when Drain has returned
 	ackNews   chan struct{} // made by a Flush, closed at the next ack
-	ackedTo   uint64        // of the last ack record
+	ackedTo   uint64        // what the last ack or begin record says
+	ackedEnd  uint64        // where that record ends
 	ackedWhen time.Time
 
 	urgent, lazy, work, ready chan struct{} // signals: sync now, sync soon, keeper, drain
