@@ -335,3 +335,16 @@ func (c *conn) count(body []byte) {
 		c.sum.Write(body)
 	}
 }
+
+// appendStatusLine appends the first line of an answer.
+func appendStatusLine(dst []byte, status int) []byte {
+	if status == http.StatusOK {
+		return append(dst, "HTTP/1.1 200 OK\r\n"...)
+	}
+	text := http.StatusText(status)
+	if text == "" {
+		text = "Overloaded" // 529 has no registered text
+	}
+	dst = strconv.AppendInt(append(dst, "HTTP/1.1 "...), int64(status), 10)
+	return append(append(append(dst, ' '), text...), "\r\n"...)
+}

@@ -15,8 +15,7 @@ type clock struct {
 	timer kernelTimer
 
 	mu     sync.Mutex
-	alarms alarms // by time
-	closed bool
+	alarms alarms        // by time
 	done   chan struct{} // closed when run has returned
 }
 
