@@ -48,6 +48,18 @@ type NullUint64 struct {
 type Array struct {
 	Ends   []uint64
 	Values any
+	base   uint64 // of Ends: where the first row begins
+}
+
+func flat(lists [][]string) Array {
+	a := Array{Ends: make([]uint64, len(lists))}
+	var values []string
+	for i, list := range lists {
+		values = append(values, list...)
+		a.Ends[i] = uint64(len(values))
+	}
+	a.Values = values
+	return a
 }
 
 // Dictionary is a LowCardinality(String) column in the making: distinct values

@@ -14,37 +14,48 @@ import (
 // fill puts data into the client's columns. The client's own Append goes
 // through an interface value per cell (and a map of interfaces for
 // LowCardinality); its Decode reads whole columns. So columns are written in
-// the native format here and handed to Decode, which copies them in.
-func fill(dst []column.Interface, src []Column) error {
-	if len(dst) != len(src) {
-		return fmt.Errorf("%d columns given, %d expected", len(src), len(dst))
-	}
+// the native format here and handed to Decode, which copies them in. scratch
+// is memory to use; it is returned for the next time.
+func fill(dst []column.Interface, src []Column, scratch []byte) ([]byte, error) {
 	var bytesOf bytes.Reader
 	reader := proto.NewReader(&bytesOf)
-	var scratch []byte
-	total := -1
 	for i, c := range src {
-		if dst[i].Name() != c.Name {
-			return fmt.Errorf("column %s given, %s expected", c.Name, dst[i].Name())
-		}
 		kind := string(dst[i].Type())
 		b, rows, err := encode(scratch[:0], c.Data, kind)
 		if err != nil {
-			return fmt.Errorf("column %s %s: %w", c.Name, kind, err)
+			return scratch, fmt.Errorf("column %s %s: %w", c.Name, kind, err)
 		}
-		if total >= 0 && rows != total {
-			return fmt.Errorf("column %s: %d rows, the others have %d", c.Name, rows, total)
-		}
-		scratch, total = b, rows
+		scratch = b
 		bytesOf.Reset(b)
 		if err := dst[i].Decode(reader, rows); err != nil {
-			return fmt.Errorf("column %s %s: %w", c.Name, kind, err)
+			return scratch, fmt.Errorf("column %s %s: %w", c.Name, kind, err)
 		}
 		if bytesOf.Len() != 0 {
-			return fmt.Errorf("column %s %s: %d bytes over", c.Name, kind, bytesOf.Len())
+			return scratch, fmt.Errorf("column %s %s: %d bytes over", c.Name, kind, bytesOf.Len())
 		}
 	}
-	return nil
+	return scratch, nil
+}
+
+// check returns the rows of the columns, which must fit the client's.
+func check(dst []column.Interface, src []Column) (int, error) {
+	if len(dst) != len(src) {
+		return 0, fmt.Errorf("%d columns given, %d expected", len(src), len(dst))
+	}
+	total := 0
+	for i, c := range src {
+		rows, ok := length(c.Data)
+		switch {
+		case !ok:
+			return 0, fmt.Errorf("column %s: %T of no known kind, or its parts differ in length", c.Name, c.Data)
+		case dst[i].Name() != c.Name:
+			return 0, fmt.Errorf("column %s given, %s expected", c.Name, dst[i].Name())
+		case i > 0 && rows != total:
+			return 0, fmt.Errorf("column %s: %d rows, the others have %d", c.Name, rows, total)
+		}
+		total = rows
+	}
+	return total, nil
 }
 
 // encode appends the native format of the column's values and returns how many
@@ -158,12 +169,12 @@ func encode(b []byte, data any, kind string) ([]byte, int, error) {
 		if kind != "Nullable(Int64)" {
 			return b, 0, mismatch
 		}
-		return integers(bools(b, v.Null), v.Values), len(v.Null), sameLength(len(v.Null), len(v.Values))
+		return integers(bools(b, v.Null), v.Values), len(v.Null), nil
 	case NullUint64:
 		if kind != "Nullable(UInt64)" {
 			return b, 0, mismatch
 		}
-		return integers(bools(b, v.Null), v.Values), len(v.Null), sameLength(len(v.Null), len(v.Values))
+		return integers(bools(b, v.Null), v.Values), len(v.Null), nil
 	case Decimals:
 		switch kind {
 		case "Decimal(38, 12)":
@@ -173,8 +184,6 @@ func encode(b []byte, data any, kind string) ([]byte, int, error) {
 		case "Nullable(Decimal(38, 12))":
 			if v.Null == nil {
 				b = append(b, make([]byte, len(v.Pico))...)
-			} else if err := sameLength(len(v.Null), len(v.Pico)); err != nil {
-				return b, 0, err
 			}
 			b = bools(b, v.Null)
 		default:
@@ -190,21 +199,13 @@ func encode(b []byte, data any, kind string) ([]byte, int, error) {
 		if !ok {
 			return b, 0, mismatch
 		}
-		b = integers(b, v.Ends)
-		b, n, err := encode(b, v.Values, inner[:len(inner)-1])
-		if err == nil && len(v.Ends) > 0 && v.Ends[len(v.Ends)-1] != uint64(n) {
-			err = fmt.Errorf("the last list ends at %d of %d values", v.Ends[len(v.Ends)-1], n)
+		for _, end := range v.Ends {
+			b = binary.LittleEndian.AppendUint64(b, end-v.base)
 		}
+		b, _, err := encode(b, v.Values, inner[:len(inner)-1])
 		return b, len(v.Ends), err
 	case [][]string:
-		a := Array{Ends: make([]uint64, len(v))}
-		var values []string
-		for i, list := range v {
-			values = append(values, list...)
-			a.Ends[i] = uint64(len(values))
-		}
-		a.Values = values
-		return encode(b, a, kind)
+		return encode(b, flat(v), kind)
 	}
 	return b, 0, mismatch
 }
@@ -263,13 +264,6 @@ func integers[T int64 | uint64](b []byte, v []T) []byte {
 		b = binary.LittleEndian.AppendUint64(b, uint64(n))
 	}
 	return b
-}
-
-func sameLength(a, b int) error {
-	if a != b {
-		return fmt.Errorf("%d values, %d marks of NULL", b, a)
-	}
-	return nil
 }
 
 func fixedString(kind string) (size int, ok bool) {

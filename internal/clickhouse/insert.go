@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// Insert writes the columns as one block of one synchronous INSERT. When it
+// Insert writes the columns with one synchronous INSERT. When it
 // returns nil the server has the rows; an error can mean either. A token that
 // the table has seen within its last non_replicated_deduplication_window
 // blocks makes the server drop the rows in silence, so it must name their
@@ -37,12 +38,38 @@ func (db *DB) Insert(ctx context.Context, table, token string, columns []Column)
 		return fmt.Errorf("insert into %s: %w", table, err)
 	}
 	defer batch.Abort()
-	if err := fill(batch.Columns(), columns); err != nil {
+	rows, err := check(batch.Columns(), columns)
+	if err != nil {
 		return fmt.Errorf("insert into %s: %w", table, err)
 	}
-	rows := batch.Rows()
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("insert %d rows into %s: %w", rows, table, err)
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	for from := 0; from < rows; from += blockRows {
+		to := min(from+blockRows, rows)
+		part := make([]Column, len(columns))
+		for i, c := range columns {
+			part[i] = Column{Name: c.Name, Data: slice(c.Data, from, to)}
+		}
+		if *scratch, err = fill(batch.Columns(), part, *scratch); err != nil {
+			return fmt.Errorf("insert into %s: %w", table, err)
+		}
+		if to < rows {
+			err = batch.Flush()
+		} else {
+			err = batch.Send()
+		}
+		if err != nil {
+			return fmt.Errorf("insert %d rows into %s: %w", rows, table, err)
+		}
 	}
 	return nil
 }
+
+// blockRows are the rows of a block on the wire. The client's columns keep
+// their memory from block to block, so smaller ones cost less than one that
+// grows; the server puts the blocks of one INSERT together again (up to
+// min_insert_block_size_rows, a million, and 256 MB).
+const blockRows = 4096
+
+// scratches are memory that columns were encoded in.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}

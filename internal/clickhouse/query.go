@@ -115,7 +115,10 @@ func (db *DB) bind(ctx context.Context, args []Arg) (context.Context, driver.Con
 		if err != nil {
 			return ctx, nil, nil, fmt.Errorf("table %s: %w", a.name, err)
 		}
-		if err := fill(table.Block().Columns, a.columns); err != nil {
+		if _, err := check(table.Block().Columns, a.columns); err != nil {
+			return ctx, nil, nil, fmt.Errorf("table %s: %w", a.name, err)
+		}
+		if _, err := fill(table.Block().Columns, a.columns, nil); err != nil {
 			return ctx, nil, nil, fmt.Errorf("table %s: %w", a.name, err)
 		}
 		tables = append(tables, table)
