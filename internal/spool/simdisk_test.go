@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // simDisk is a disk that forgets. It keeps apart what processes see (the page
@@ -28,6 +29,10 @@ type simDisk struct {
 	at     int    // the call in which it happens; 0 is never
 	what   error  // errDead: the process dies; else that call fails
 	failed string // the call it happened in
+
+	room     int64         // bytes that files may take; 0 is any number
+	syncTime time.Duration // of one Sync
+	syncs    int
 }
 
 type inode struct {
@@ -153,6 +158,21 @@ func (n *inode) crash(r *rand.Rand, c *crash) {
 	n.dirty, n.resized = nil, false
 }
 
+// taken is the size of all files.
+func (d *simDisk) taken() (sum int64) {
+	for _, n := range d.files {
+		sum += int64(len(n.seen))
+	}
+	return sum
+}
+
+// size is taken, for others.
+func (d *simDisk) size() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.taken()
+}
+
 // image is what processes see.
 func (d *simDisk) image() map[string]string {
 	d.mu.Lock()
@@ -195,6 +215,9 @@ func (d *simDisk) List(string) (names []string, err error) {
 func (d *simDisk) Create(name string, size int64) (File, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.room > 0 && d.taken()+size > d.room {
+		return nil, syscall.ENOSPC
+	}
 	n := &inode{seen: make([]byte, size), dirty: map[int][][]byte{}, resized: true}
 	err := d.call("create")
 	if err == nil || err == errDead && d.rng.IntN(2) == 0 {
@@ -313,8 +336,12 @@ func (f *simFile) Truncate(size int64) error {
 // Sync, when it fails, does what Linux does: the pages count as clean from
 // then on, some are on the disk and some are not, and the next Sync succeeds.
 func (f *simFile) Sync() error {
+	if f.d.syncTime > 0 {
+		time.Sleep(f.d.syncTime)
+	}
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
+	f.d.syncs++
 	err := f.d.call("sync")
 	if err == errDead {
 		return err
