@@ -155,8 +155,8 @@ func (b *batch) settle(seq uint64, before map[event.ID]stored) {
 	}
 }
 
-// dayOf is the days since 1970, UTC.
-func dayOf(t event.Micros) uint16 { return uint16(t / 86_400_000_000) }
+// dayOf is the days since 1970, UTC; the last that the store's Date can hold is in 2149.
+func dayOf(t event.Micros) uint16 { return uint16(min(t/86_400_000_000, 65535)) }
 
 // write appends an event to the columns of all tables.
 func (b *batch) write(it *item, at Position) {

