@@ -222,7 +222,8 @@ func configFile(dir string, memoryLimit int64, cores int) []byte {
 	return fmt.Appendf(nil, `<clickhouse>
   <users_config>%s</users_config>
   <access_control_improvements><enable_read_write_grants>true</enable_read_write_grants></access_control_improvements>
-  <logger><level>warning</level><log>%s</log><size>16M</size><count>2</count></logger>%s
+  <log-level>warning</log-level>
+  <logger><log>%s</log><size>16M</size><count>2</count></logger>%s
   <mark_cache_size>134217728</mark_cache_size>
   <max_concurrent_queries>200</max_concurrent_queries>
   <background_pool_size>%d</background_pool_size>

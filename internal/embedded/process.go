@@ -20,7 +20,8 @@ const (
 	readyTimeout = 5 * time.Minute        // a store with many parts needs time; a child that ends says so at once
 	closeTimeout = 20 * time.Second       // a clean stop takes 1 to 6 s
 	orphanGrace  = 2 * time.Second        // what a child of a killed parent gets to end by itself
-	firstBackoff = 100 * time.Millisecond // before the first restart of a child that died
+	steadyAfter  = 10 * time.Second       // a child that lived so long is started again at once when it dies
+	firstBackoff = 100 * time.Millisecond // before the second restart in a row
 	maxBackoff   = 5 * time.Second
 	maxFailures  = 6 // starts in a row that end before the engine is ready; then the engine is given up
 	logKeep      = 16 << 20
@@ -170,8 +171,8 @@ func (p *process) spawn(ctx context.Context) (<-chan struct{}, error) {
 func (p *process) watch(ctx context.Context, ended <-chan struct{}) {
 	defer close(p.done)
 	defer p.owner.release()
-	backoff, failures := firstBackoff, 0
-	up := time.Now()
+	var backoff time.Duration // the first restart is at once: most deaths are one-off
+	failures, up := 0, time.Now()
 	for {
 		if ended != nil {
 			<-ended
@@ -184,8 +185,8 @@ func (p *process) watch(ctx context.Context, ended <-chan struct{}) {
 		}
 		if ended != nil {
 			p.log.Error("engine died, starting it again", "engine", p.name, "state", state.String(), "after", time.Since(up).Round(time.Millisecond))
-			if time.Since(up) > time.Minute {
-				backoff = firstBackoff
+			if time.Since(up) > steadyAfter {
+				backoff = 0
 			}
 		}
 		select {
@@ -193,7 +194,7 @@ func (p *process) watch(ctx context.Context, ended <-chan struct{}) {
 			return
 		case <-time.After(backoff):
 		}
-		backoff = min(2*backoff, maxBackoff)
+		backoff = min(max(2*backoff, firstBackoff), maxBackoff)
 		var err error
 		ended, err = p.spawn(ctx)
 		if err != nil {
