@@ -138,8 +138,12 @@ func TestDeathAtEveryCall(t *testing.T) {
 		t.Run([]string{"fsync", "write"}[durability], func(t *testing.T) {
 			n := calls(t, durability)
 			for at := 1; at <= n+5; at++ {
-				for i, c := range deaths() {
+				for i := range 4 {
 					d, h := newSimDisk(*crashSeed+uint64(100*at+i)), newHistory()
+					c := deaths()[i]
+					if i > 1 {
+						c = deaths()[i+d.rng.IntN(len(deaths())-i)]
+					}
 					d.at, d.what = at, errDead
 					live(t, d, h, durability, onAndOff)
 					died := d.failed
@@ -159,7 +163,7 @@ func TestDeathAtEveryCall(t *testing.T) {
 func TestDeathInRecovery(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*crashSeed, 2))
 	n := calls(t, Fsync)
-	for at := 3; at <= n; at += 1 + rng.IntN(6) {
+	for at := 3; at <= n; at += 1 + rng.IntN(12) {
 		for again := 1; again <= 25; again++ {
 			durability := Durability(rng.IntN(2))
 			d, h := newSimDisk(rng.Uint64()), newHistory()
@@ -193,8 +197,9 @@ func TestFailureOfEveryCall(t *testing.T) {
 	for _, durability := range []Durability{Fsync, Write} {
 		n := calls(t, durability)
 		for at := 1; at <= n; at++ {
-			for i, c := range deaths() {
+			for i := range 3 {
 				d, h := newSimDisk(*crashSeed+uint64(100*at+i)), newHistory()
+				c := deaths()[d.rng.IntN(len(deaths()))]
 				d.at, d.what = at, []error{syscall.EIO, syscall.ENOSPC}[d.rng.IntN(2)]
 				what, logs := d.what, []func(int) bool{onAndOff, away}
 				err := live(t, d, h, durability, logs[d.rng.IntN(2)])

@@ -60,7 +60,7 @@ func (s *Spool) Drain(ctx context.Context, publish func(ctx context.Context, bat
 		s.mu.Unlock()
 	}()
 
-	buf := make([]byte, batchBytes)
+	buf := make([]byte, min(batchBytes, s.o.SegmentBytes))
 	var batch []Entry
 	for ctx.Err() == nil {
 		next, found, err := s.read(buf, batch[:0])

@@ -84,7 +84,7 @@ func (p *past) writer(name string) *writer {
 }
 
 func (s *Spool) recover() error {
-	buf := make([]byte, batchBytes)
+	buf := make([]byte, min(batchBytes, s.o.SegmentBytes))
 	p, err := s.readPast(buf)
 	if err != nil {
 		return err

@@ -320,7 +320,7 @@ func TestLifecycle(t *testing.T) {
 // On the real disk: one process per folder, and the metrics.
 func TestRealFolder(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	o := Options{Dir: t.TempDir() + "/a/spool", Instance: "api-1", SegmentBytes: minSegment, Metrics: registry}
+	o := Options{Dir: t.TempDir() + "/a/spool", Instance: "api-1", SegmentBytes: 4 * minSegment, Metrics: registry}
 	s, err := Open(o)
 	if err != nil {
 		t.Fatal(err)
@@ -341,7 +341,7 @@ func TestRealFolder(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		"ledgerline_spool_intents_total": 2, "ledgerline_spool_open_intents": 1, "ledgerline_spool_events_total": 2, "ledgerline_spool_pending_events": 2,
-		"ledgerline_spool_failed": 0, "ledgerline_spool_full": 0, "ledgerline_spool_bytes": 1 * minSegment,
+		"ledgerline_spool_failed": 0, "ledgerline_spool_full": 0, "ledgerline_spool_bytes": 4 * minSegment,
 	} {
 		if value, ok := got[name]; !ok || value != want {
 			t.Errorf("%s is %v (%v), want %v", name, value, ok, want)
