@@ -20,6 +20,8 @@ import (
 // database is the one that StartClickHouse makes: ENGINE = Atomic, since ClickHouse's own `default` is of another kind here.
 const database = "ledgerline"
 
+const attemptTimeout = 5 * time.Second // of one question whether the store is ready
+
 // ClickHouseOptions say where and how the store runs.
 type ClickHouseOptions struct {
 	Dir         string   // engine folder; required
@@ -94,7 +96,9 @@ func (c *ClickHouse) ready(ctx context.Context, stdout io.Reader) error {
 		cancel()
 	}()
 	for {
-		err := c.query(ctx, "CREATE DATABASE IF NOT EXISTS "+database+" ENGINE = Atomic")
+		attempt, done := context.WithTimeout(ctx, attemptTimeout)
+		err := c.query(attempt, "CREATE DATABASE IF NOT EXISTS "+database+" ENGINE = Atomic")
+		done()
 		if err == nil {
 			return nil
 		}
