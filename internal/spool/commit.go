@@ -23,15 +23,19 @@ func (s *Spool) Wait(r Receipt, timeout time.Duration) error {
 	} else {
 		t.Reset(timeout)
 	}
-	err := s.waitSynced(r.end, t.C, nil)
+	err := s.waitSynced(nil, r.end, t.C)
 	t.Stop()
 	s.timers.Put(t)
 	return err
 }
 
 // waitSynced has everything before end synced, together with whatever else is
-// waited for.
-func (s *Spool) waitSynced(end uint64, timeout <-chan time.Time, done <-chan struct{}) error {
+// waited for. Both ctx and timeout may be nil.
+func (s *Spool) waitSynced(ctx context.Context, end uint64, timeout <-chan time.Time) error {
+	var done <-chan struct{}
+	if ctx != nil {
+		done = ctx.Done()
+	}
 	for {
 		s.mu.Lock()
 		if s.synced >= end {
@@ -59,7 +63,7 @@ func (s *Spool) waitSynced(end uint64, timeout <-chan time.Time, done <-chan str
 		case <-timeout:
 			return ErrTimeout
 		case <-done:
-			return context.Canceled
+			return ctx.Err()
 		}
 	}
 }

@@ -190,7 +190,7 @@ func (s *Spool) flushed(ctx context.Context) error {
 	s.mu.Lock()
 	end := s.lastEvent
 	s.mu.Unlock()
-	if err := s.waitSynced(end, nil, ctx.Done()); err != nil {
+	if err := s.waitSynced(ctx, end, nil); err != nil {
 		return err
 	}
 	for {

@@ -123,7 +123,9 @@ func (s *Spool) recover() error {
 	return s.commit()
 }
 
-// createSome makes the first segment, a smaller one when the disk is so full.
+// createSome makes room for what an opening has to record, also beyond
+// MaxBytes: at most one segment, and the last one was cut to its content. When
+// the disk is that full it makes a smaller one.
 func (s *Spool) createSome() error {
 	for size := s.o.SegmentBytes; ; size /= 2 {
 		err := s.create(size)

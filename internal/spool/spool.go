@@ -82,6 +82,8 @@ const (
 	// ackEvery is the pace of ack records while events leave.
 	ackEvery = time.Second
 
+	closeGrace = 5 * time.Second
+
 	// bookkeeping is the room that events leave for acks, carried intents and
 	// the close of the writer.
 	bookkeeping = 16 << 10
@@ -406,7 +408,8 @@ func signal(ch chan struct{}) {
 
 // Close records writer.closed and syncs. If a Drain is running it gets until
 // ctx ends to hand everything over; what is left stays for the next opening.
-// Intents still open become recovered events then.
+// Intents still open become recovered events then. A disk or a publish that
+// hangs holds Close for up to 5 s more; the folder then stays locked.
 func (s *Spool) Close(ctx context.Context) error {
 	s.mu.Lock()
 	if s.closing {
@@ -421,30 +424,26 @@ func (s *Spool) Close(ctx context.Context) error {
 		s.seq++
 		_, err = s.recordClose(s.lifecycle(event.WriterClosed, s.writer, s.seq, event.Lifecycle{Instance: s.o.Instance, Reason: "stopped"}))
 	}
-	drained := s.drained
-	if !s.draining {
-		drained = nil
-	}
-	end := s.end
+	end, draining, drained := s.end, s.draining, s.drained
 	s.mu.Unlock()
 
 	if err == nil {
-		err = s.waitSynced(end, nil, ctx.Done())
+		err = s.waitSynced(nil, end, time.After(closeGrace))
 	}
-	if err == nil && drained != nil {
-		if err := s.flushed(ctx); err != nil {
-			s.o.Logger.Info("spool closes with events left for the next opening", "dir", s.o.Dir, "err", err)
+	if err == nil && draining {
+		if left := s.flushed(ctx); left != nil {
+			s.o.Logger.Info("spool closes with events left for the next opening", "dir", s.o.Dir, "err", left)
 		}
 		s.mu.Lock()
 		s.appendAck()
 		end = s.end
 		s.mu.Unlock()
-		err = s.waitSynced(end, nil, ctx.Done())
+		err = s.waitSynced(nil, end, time.After(closeGrace))
 	}
 	close(s.quit)
 	stopped := make(chan struct{})
 	go func() {
-		if drained != nil {
+		if draining {
 			<-drained
 		}
 		s.running.Wait()
@@ -452,9 +451,9 @@ func (s *Spool) Close(ctx context.Context) error {
 	}()
 	select {
 	case <-stopped:
-	case <-ctx.Done():
-		// A sync or a publish that does not return still uses the files.
-		return errors.Join(err, fmt.Errorf("close spool: %w", ctx.Err()))
+	case <-time.After(closeGrace):
+		// Whatever does not return still uses the files.
+		return errors.Join(err, fmt.Errorf("close spool %s: it does not stop: %w", s.o.Dir, ErrTimeout))
 	}
 	s.meters.unregister(s.o.Metrics)
 	return errors.Join(err, s.release())
@@ -490,7 +489,7 @@ func (s *Spool) beat(ctx context.Context) {
 		case <-tick.C:
 		}
 		ev := s.lifecycle(event.WriterHeartbeat, "", 0, event.Lifecycle{Instance: s.o.Instance})
-		if _, err := s.Record(ev); err != nil {
+		if _, err := s.Record(ev); err != nil && !errors.Is(err, ErrClosed) {
 			s.o.Logger.Warn("spool recorded no heartbeat", "dir", s.o.Dir, "err", err)
 		}
 	}

@@ -317,6 +317,31 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// Close does not wait for a log that is away longer than it may, and what is
+// left is there at the next opening.
+func TestCloseLeavesTheRest(t *testing.T) {
+	d, h := newSimDisk(1), newHistory()
+	h.refuse = away
+	opened(t, d, simOptions(d, Fsync), func(t *testing.T, s *Spool) {
+		drained := make(chan error)
+		go func() { drained <- s.Drain(t.Context(), h.publish) }()
+		h.request(s, 0, func() {})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		if err := s.Close(ctx); err != nil || time.Since(start) != time.Minute {
+			t.Errorf("Close: %v after %v", err, time.Since(start))
+		}
+		if err := <-drained; err != nil {
+			t.Errorf("Drain: %v", err)
+		}
+	})
+	drainAll(t, d, h)
+	if broken := h.check(loss{}); broken != nil || len(h.acked) != 1 {
+		t.Fatalf("%s: %q", h, broken)
+	}
+}
+
 // On the real disk: one process per folder, and the metrics.
 func TestRealFolder(t *testing.T) {
 	registry := prometheus.NewRegistry()
