@@ -26,6 +26,8 @@ type RestateOptions struct {
 	DryRun   bool   // tell the effect and change nothing
 	Now      func() time.Time
 	Logger   *slog.Logger
+
+	rows int // entries posted with one insert; 0: 20,000
 }
 
 // Effect is what a correction does to the books.
@@ -86,9 +88,6 @@ type restater struct {
 	charges  chargeColumns
 	requests requestColumns
 }
-
-// postRows is how many entries are posted with one insert.
-const postRows = 20_000
 
 func (r *restater) run(ctx context.Context) error {
 	all, err := days(ctx, r.DB, r.From, r.To)
@@ -189,7 +188,7 @@ func (r *restater) event(ctx context.Context, s *storedEvent, has []storedEntry)
 	// The row keeps the recorded_seq of its event: what was listed as of some
 	// time stays listed, with the cost as it is known now.
 	r.requests.add(ev, &d, s.governance, r.number, s.seq)
-	if len(r.charges.id) >= postRows {
+	if len(r.charges.id) >= cmp.Or(r.rows, 20_000) {
 		return r.post(ctx)
 	}
 	return nil
