@@ -22,6 +22,8 @@ const (
 	recordOverhead = 40
 )
 
+const leaderPause = 100 * time.Millisecond // before a batch is sent again whose leader has moved
+
 // Producer publishes to one topic. It is safe for concurrent use, but the order of one key's messages is only kept by callers that
 // publish one batch after the other.
 //
@@ -59,13 +61,20 @@ func (p *Producer) Publish(ctx context.Context, messages []Message) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if err := p.publish(ctx, messages); err != nil {
+		return fmt.Errorf("publish %d messages to %s: %w", len(messages), p.topic, err)
+	}
+	return nil
+}
+
+func (p *Producer) publish(ctx context.Context, messages []Message) error {
 	leaders, err := p.leaders(ctx)
 	if err != nil {
-		return fmt.Errorf("publish %d messages to %s: %w", len(messages), p.topic, err)
+		return err
 	}
 	batches, err := p.split(messages, len(leaders))
 	if err != nil {
-		return fmt.Errorf("publish %d messages to %s: %w", len(messages), p.topic, err)
+		return err
 	}
 	for len(batches) > 0 {
 		round := map[int32][]batch{} // by leader: one batch per partition
@@ -79,10 +88,24 @@ func (p *Producer) Publish(ctx context.Context, messages []Message) error {
 			busy[b.partition] = true
 			round[leaders[b.partition]] = append(round[leaders[b.partition]], b)
 		}
-		if err := p.sendAll(ctx, round); err != nil {
-			return fmt.Errorf("publish %d messages to %s: %w", len(messages), p.topic, err)
+		again, err := p.sendAll(ctx, round)
+		if err != nil {
+			return err
 		}
-		batches = later
+		if len(again) > 0 {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%d partitions have no leader that takes messages: %w", len(again), ctx.Err())
+			case <-time.After(leaderPause):
+			}
+			if leaders, err = p.leaders(ctx); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(again, func(b batch) bool { return b.partition >= len(leaders) }) {
+				return errors.New("the topic has lost partitions")
+			}
+		}
+		batches = append(again, later...)
 	}
 	return nil
 }
@@ -157,25 +180,26 @@ func (p *Producer) split(messages []Message, partitions int) ([]batch, error) {
 	return batches, nil
 }
 
-// sendAll sends one request to each leader at once.
-func (p *Producer) sendAll(ctx context.Context, round map[int32][]batch) error {
+// sendAll sends one request to each leader at once. It returns the batches that were refused because their leader has moved or has
+// too few replicas: these alone are sent again.
+func (p *Producer) sendAll(ctx context.Context, round map[int32][]batch) (again []batch, err error) {
 	if len(round) == 1 {
 		for _, batches := range round {
 			return p.send(ctx, batches)
 		}
 	}
+	var lock sync.Mutex
 	var group sync.WaitGroup
-	failures := make(chan error, len(round))
 	for _, batches := range round {
-		group.Go(func() { failures <- p.send(ctx, batches) })
+		group.Go(func() {
+			refused, failure := p.send(ctx, batches)
+			lock.Lock()
+			defer lock.Unlock()
+			again, err = append(again, refused...), errors.Join(err, failure)
+		})
 	}
 	group.Wait()
-	close(failures)
-	var all []error
-	for err := range failures {
-		all = append(all, err)
-	}
-	return errors.Join(all...)
+	return again, err
 }
 
 // request is one produce request; all its partitions have the same leader.
@@ -194,26 +218,30 @@ func (p *Producer) request(batches []batch) *produce.Request {
 	}
 }
 
-func (p *Producer) send(ctx context.Context, batches []batch) error {
+func (p *Producer) send(ctx context.Context, batches []batch) (again []batch, err error) {
 	answer, err := p.transport.RoundTrip(ctx, p.client.Addr, p.request(batches))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var acknowledged []int
+	codes := map[int]produce.ResponsePartition{}
 	for _, topic := range answer.(*produce.Response).Topics {
 		for _, partition := range topic.Partitions {
-			if partition.ErrorCode != 0 {
-				return fmt.Errorf("partition %d: %w %s", partition.Partition, kafkago.Error(partition.ErrorCode), partition.ErrorMessage)
-			}
-			acknowledged = append(acknowledged, int(partition.Partition))
+			codes[int(partition.Partition)] = partition
 		}
 	}
 	for _, b := range batches {
-		if !slices.Contains(acknowledged, b.partition) {
-			return fmt.Errorf("partition %d: the broker did not answer for it", b.partition)
+		partition, ok := codes[b.partition]
+		switch code := kafkago.Error(partition.ErrorCode); {
+		case !ok:
+			return nil, fmt.Errorf("partition %d: the broker did not answer for it", b.partition)
+		case code == 0:
+		case code == kafkago.NotLeaderForPartition, code == kafkago.LeaderNotAvailable, code == kafkago.UnknownTopicOrPartition, code == kafkago.NotEnoughReplicas:
+			again = append(again, b)
+		default:
+			return nil, fmt.Errorf("partition %d: %w %s", b.partition, code, partition.ErrorMessage)
 		}
 	}
-	return nil
+	return again, nil
 }
 
 // records gives a batch's messages to the encoder without copying them. A record gets the time of its encoding: retention counts from the

@@ -50,6 +50,7 @@ func EnsureTopics(ctx context.Context, c Config, log *slog.Logger, topics ...Top
 		switch err := response.Errors[t.Name]; {
 		case err == nil:
 			log.Info("topic made", "topic", t.Name, "partitions", t.Partitions)
+			mistakes = append(mistakes, t.await(ctx, c, log))
 		case errors.Is(err, kafkago.TopicAlreadyExists):
 			mistakes = append(mistakes, t.check(ctx, client, log))
 		default:
@@ -57,6 +58,21 @@ func EnsureTopics(ctx context.Context, c Config, log *slog.Logger, topics ...Top
 		}
 	}
 	return errors.Join(mistakes...)
+}
+
+// await returns when each partition of a new topic has a leader that answers.
+func (t Topic) await(ctx context.Context, c Config, log *slog.Logger) error {
+	client, transport, err := c.client(t.Name)
+	if err != nil {
+		return err
+	}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return retry(ctx, log, "wait for the leaders of topic "+t.Name, func() error {
+		_, _, err := offsets(ctx, client, t.Name)
+		return err
+	})
 }
 
 func orDefault(replication int) int {
