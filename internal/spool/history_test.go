@@ -42,7 +42,9 @@ func newHistory() *history {
 }
 
 func (h *history) breach(format string, args ...any) {
-	h.broken = append(h.broken, fmt.Sprintf(format, args...))
+	if len(h.broken) < 4 {
+		h.broken = append(h.broken, fmt.Sprintf(format, args...))
+	}
 }
 
 var errRefused = errors.New("the log is away")

@@ -107,7 +107,14 @@ func TestFullSpoolKeepsItsPromisesAndHeals(t *testing.T) {
 				if err := s.Err(); err != nil {
 					t.Fatalf("after everything left: %v", err)
 				}
-				h.request(s, 0, func() {})
+				acked := len(h.acked)
+				for range 60 { // more than one fill
+					h.request(s, 20<<10, func() {})
+					time.Sleep(100 * time.Millisecond) // the log keeps up
+				}
+				if n := len(h.acked) - acked; n != 60 {
+					t.Fatalf("only %d of 60 requests after it healed", n)
+				}
 			})
 			drainAll(t, d, h)
 			if broken := h.check(loss{}); broken != nil {
