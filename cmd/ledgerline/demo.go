@@ -1,0 +1,297 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/api"
+	"github.com/ledgerline/ledgerline/ingest"
+	"github.com/ledgerline/ledgerline/internal/governance"
+	"github.com/ledgerline/ledgerline/internal/kafka"
+	"github.com/ledgerline/ledgerline/internal/simulate"
+	"github.com/ledgerline/ledgerline/internal/spool"
+)
+
+const historyDays = 60
+
+func demoCommand() *cobra.Command {
+	d := demo{line: line{proxy: proxyFlags{instance: "demo", durability: "fsync", spoolSize: 4096, grace: 5 * time.Second}}}
+	var logs logFlags
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Show all of it on made-up traffic: nothing to install, nothing leaves the machine",
+		Long: `Starts embedded engines and a simulated provider, makes 60 days of history that goes through Kafka and ingest
+like everything else (its writer is marked synthetic), sends live calls through the proxy, and shows the showback,
+one request in full and the proof of the books. Then it serves until Ctrl-C.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d.out, d.err, d.began = cmd.OutOrStdout(), cmd.ErrOrStderr(), time.Now()
+			logs.level = max(logs.level, slog.LevelWarn)
+			return d.run(cmd.Context(), logs.logger(cmd.ErrOrStderr()))
+		},
+	}
+	d.engines.registerData(cmd)
+	cmd.Flags().Lookup("data").DefValue = "ledgerline-demo"
+	cmd.Flags().Set("data", "ledgerline-demo")
+	cmd.Flags().StringVar(&d.engines.clickhouseBinary, "clickhouse-binary", "", "an installed clickhouse to run, instead of the library that is fetched with npm")
+	cmd.Flags().Uint64Var(&d.seed, "seed", 1, "another seed makes other data")
+	cmd.Flags().BoolVar(&d.exit, "exit", false, "end when everything was shown")
+	cmd.Flags().StringVar(&d.proxy.listen, "listen", "127.0.0.1:4000", "address of the proxy")
+	cmd.Flags().StringVar(&d.api.listen, "api-listen", "127.0.0.1:4001", "address of the API")
+	logs.register(cmd)
+	d.engines.partitions = 3
+	cmd.AddCommand(demoGovernanceCommand())
+	return cmd
+}
+
+// demo is the whole line with a simulated provider behind it and a story in front.
+type demo struct {
+	line
+	seed     uint64
+	exit     bool
+	began    time.Time
+	out, err io.Writer
+
+	keys map[string]string // virtual keys by id
+}
+
+func (d *demo) run(ctx context.Context, log *slog.Logger) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen for the simulated provider: %w", err)
+	}
+	d.proxy.governance = filepath.Join(d.engines.data, "governance")
+	if d.keys, err = writeDemoGovernance(d.proxy.governance, "http://"+listener.Addr().String()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	group, ctx := errgroup.WithContext(ctx)
+	provider, stopProvider := context.WithCancel(context.WithoutCancel(ctx)) // ends after the proxy
+	group.Go(func() error { return simulate.New(simulate.Options{}).Serve(provider, listener) })
+	group.Go(func() error {
+		defer stopProvider()
+		defer cancel()
+		return d.line.run(ctx, log, fetchProgress(d.err), d.err, d.tell)
+	})
+	return group.Wait()
+}
+
+func (d *demo) head(format string, args ...any) {
+	fmt.Fprintf(d.out, "\n── "+format+"\n", args...)
+}
+
+// tell is the story, once everything serves.
+func (d *demo) tell(ctx context.Context) error {
+	proxyURL, apiURL := "http://"+d.proxyAddr, "http://"+d.apiAddr
+	fmt.Fprintf(d.out, "everything is up: embedded broker and store, proxy, ingest, jobs, API (%.1f s)\n", time.Since(d.began).Seconds())
+	now := time.Now().UTC()
+
+	if err := d.history(ctx, now); err != nil {
+		return err
+	}
+
+	d.head("live calls through the proxy at %s", proxyURL)
+	var rows [][]string
+	var shown string
+	for _, c := range demoCalls(d.seed) {
+		a, err := c.send(ctx, proxyURL, d.keys[c.key])
+		if err != nil {
+			return err
+		}
+		rows = append(rows, []string{strconv.Itoa(a.status), c.what, a.endpoint, a.note, a.id})
+		if strings.Contains(c.what, "429") {
+			shown = a.id
+		}
+	}
+	printTable(d.out, []string{"status", "call", "served by", "note", "event id"}, rows)
+
+	if err := d.settle(ctx); err != nil {
+		return err
+	}
+	roleKeys := map[api.Scope]string{}
+	for _, scope := range api.Scopes {
+		key, err := d.line.keys.Replace("demo-"+string(scope), scope)
+		if err != nil {
+			return err
+		}
+		roleKeys[scope] = key
+	}
+
+	from := now.AddDate(0, 0, -historyDays).Truncate(24 * time.Hour)
+	to := now.AddDate(0, 0, 1).Truncate(24 * time.Hour)
+	d.head("showback by team, %s to today", from.Format(time.DateOnly))
+	report, err := aggregate.Showback(ctx, d.db, aggregate.Query{From: from, To: to, GroupBy: []string{"business_unit", "team"}})
+	if err != nil {
+		return err
+	}
+	if err := printShowback(d.out, "table", report); err != nil {
+		return err
+	}
+
+	d.head("one request: what happened, who pays, why this route  (GET /v1/requests/%s)", shown)
+	if err := d.showRequest(ctx, apiURL, shown, roleKeys[api.Compliance]); err != nil {
+		return err
+	}
+
+	d.head("ledgerline verify books")
+	if err := verifyBooks(ctx, d.engines.topics, d.cfg, d.db, slog.New(slog.DiscardHandler), d.out); err != nil {
+		return err
+	}
+
+	d.head("shown in %.0f s; now yours", time.Since(d.began).Seconds())
+	fmt.Fprintf(d.out, "  proxy     OPENAI_BASE_URL=%s/v1  ANTHROPIC_BASE_URL=%s\n", proxyURL, proxyURL)
+	fmt.Fprintf(d.out, "            virtual key of engineering: %s\n", d.keys["devtools"])
+	fmt.Fprintf(d.out, "  API       %s\n", apiURL)
+	for _, scope := range api.Scopes {
+		fmt.Fprintf(d.out, "            %-10s %s\n", scope, roleKeys[scope])
+	}
+	fmt.Fprintf(d.out, "            curl -H 'Authorization: Bearer %s' '%s/v1/showback?group_by=team'\n", roleKeys[api.Finance], apiURL)
+	if d.exit {
+		return errStop
+	}
+	fmt.Fprintln(d.out, "\nCtrl-C ends it; the same command goes on with the same data")
+	return nil
+}
+
+// history records the days that are not there yet. The mark says through which day an earlier run got.
+func (d *demo) history(ctx context.Context, now time.Time) error {
+	mark := filepath.Join(d.engines.data, "history")
+	from, to := now.AddDate(0, 0, -historyDays).Truncate(24*time.Hour), now.Truncate(time.Hour)
+	switch text, err := os.ReadFile(mark); {
+	case err == nil:
+		done, err := time.Parse(time.RFC3339, strings.TrimSpace(string(text)))
+		if err != nil {
+			return fmt.Errorf("read how far the history got: %w", err)
+		}
+		from = done
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	if !from.Before(to) {
+		return nil
+	}
+	began := time.Now()
+	snapshot, err := governance.Load(d.proxy.governance)
+	if err != nil {
+		return err
+	}
+	secret, err := referenceKey(d.engines.data)
+	if err != nil {
+		return err
+	}
+	records, err := spool.Open(spool.Options{
+		Dir: filepath.Join(d.engines.data, "spool", "history"), Instance: "history", Version: version(), Kind: "synthetic",
+		Durability: spool.Write, Heartbeat: -1, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	producer, err := kafka.NewProducer(d.cfg, d.engines.topics.events())
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	draining, stop := context.WithCancel(ctx)
+	defer stop()
+	drained := make(chan error, 1)
+	go func() { drained <- drain(draining, records, producer) }()
+
+	set := countProgress(d.err, "days of history", historyDays)
+	calls, err := newHistory(snapshot, secret, d.seed).write(ctx, records, from, to, set)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	if err = errors.Join(err, records.Close(closing)); err != nil {
+		return err
+	}
+	stop()
+	if err := <-drained; err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if err := os.WriteFile(mark, []byte(to.Format(time.RFC3339)+"\n"), 0o600); err != nil {
+		return err
+	}
+	_, end, err := kafka.Offsets(ctx, d.cfg, d.engines.topics.events())
+	if err != nil {
+		return err
+	}
+	if err := ingest.WaitFor(ctx, d.db, d.engines.topics.events(), end); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.out, "history: %s calls from %s on, recorded, published and in the books (%.1f s, marked synthetic)\n",
+		thousands(calls), from.Format(time.DateOnly), time.Since(began).Seconds())
+	return nil
+}
+
+// settle waits until the last calls are in the books and in the rollups.
+func (d *demo) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	if err := d.records.Flush(ctx); err != nil {
+		return fmt.Errorf("wait for the broker: %w", err)
+	}
+	_, end, err := kafka.Offsets(ctx, d.cfg, d.engines.topics.events())
+	if err != nil {
+		return err
+	}
+	if err := ingest.WaitFor(ctx, d.db, d.engines.topics.events(), end); err != nil {
+		return fmt.Errorf("wait for the ingest: %w", err)
+	}
+	for {
+		_, err := aggregate.Rollup(ctx, d.db, aggregate.Options{Topic: d.engines.topics.events(), Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+		if !errors.Is(err, aggregate.ErrRunning) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// showRequest asks the API for a request, as compliance would.
+func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, apiURL+"/v1/requests/"+id, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask for request %s: %s: %s", id, response.Status, text)
+	}
+	var pretty any
+	if err := json.Unmarshal(text, &pretty); err != nil {
+		return err
+	}
+	text, err = json.MarshalIndent(pretty, "  ", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.out, "  %s\n", text)
+	return err
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ledgerline/ledgerline/internal/event"
+	"github.com/ledgerline/ledgerline/internal/governance"
+	"github.com/ledgerline/ledgerline/internal/spool"
+)
+
+// history makes up the calls of a demo company from its governance files: who calls, how often, how long, with which model and
+// what goes wrong. It is a function of the snapshot and the seed. Its events go the way of all events, through a spool whose
+// writer is marked synthetic.
+type history struct {
+	snapshot *governance.Snapshot
+	secret   []byte
+	seed     uint64
+	keys     map[string]string // id of a virtual key that may call for a use case
+}
+
+func newHistory(s *governance.Snapshot, secret []byte, seed uint64) *history {
+	h := &history{snapshot: s, secret: secret, seed: seed, keys: map[string]string{}}
+	for _, k := range s.Keys() {
+		for _, u := range k.UseCases {
+			if !k.Disabled && h.keys[u] == "" {
+				h.keys[u] = k.ID
+			}
+		}
+	}
+	return h
+}
+
+// habit is how one use case calls.
+type habit struct {
+	useCase  *governance.UseCase
+	calls    float64 // a working day
+	weekend  float64 // share of that on Saturday and Sunday
+	growth   float64 // a day
+	choices  []choice
+	input    float64 // median tokens
+	output   float64
+	cached   float64 // share of the input read from a cache
+	users    int
+	failures float64 // share of calls whose first attempt is refused
+}
+
+// choice is a model that a use case calls, with the route it takes.
+type choice struct {
+	format, model string
+	route         governance.Route
+	weight        float64
+}
+
+// habits gives every use case its own, drawn from the seed.
+func (h *history) habits() ([]habit, error) {
+	var all []habit
+	for i, u := range h.snapshot.UseCases() {
+		r := rand.New(rand.NewPCG(h.seed, uint64(i)))
+		b := habit{
+			useCase: u, calls: 25 + 90*r.Float64(), weekend: 0.05 + 0.4*r.Float64(), growth: 1 + 0.012*r.Float64(),
+			input: 400 * math.Exp(2.2*r.Float64()), output: 60 * math.Exp(2*r.Float64()), cached: 0.7 * r.Float64(),
+			users: 3 + r.IntN(20), failures: 0.002 + 0.03*r.Float64(),
+		}
+		for _, format := range []string{"openai.chat", "openai.responses", "anthropic.messages", "openai.embeddings"} {
+			for _, model := range h.models(u, format) {
+				route, err := h.snapshot.Route(u, format, model)
+				if err != nil {
+					continue // the use case is not allowed this one
+				}
+				b.choices = append(b.choices, choice{format, model, route, 0.1 + r.Float64()})
+			}
+		}
+		if len(b.choices) == 0 {
+			return nil, fmt.Errorf("use case %s: no model that its endpoints serve", u.ID)
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+// models is what the endpoints of a use case name in a wire format, in order.
+func (h *history) models(u *governance.UseCase, format string) []string {
+	var models []string
+	for _, id := range u.Endpoints {
+		e, ok := h.snapshot.Endpoint(id)
+		if !ok || !slices.Contains(e.Formats, format) {
+			continue
+		}
+		for model := range e.Models {
+			embeds := isEmbedding(model)
+			if model != "*" && embeds == (format == "openai.embeddings") && !slices.Contains(models, model) {
+				models = append(models, model)
+			}
+		}
+	}
+	slices.Sort(models)
+	return models
+}
+
+// write records every call from the day of from until to. progress is told the days done.
+func (h *history) write(ctx context.Context, records *spool.Spool, from, to time.Time, progress func(days int)) (calls int, err error) {
+	habits, err := h.habits()
+	if err != nil {
+		return 0, err
+	}
+	from = from.Truncate(24 * time.Hour)
+	for n := 0; ; n++ {
+		day := from.AddDate(0, 0, n)
+		if !day.Before(to) {
+			return calls, nil
+		}
+		r := rand.New(rand.NewPCG(h.seed, uint64(day.Unix())))
+		var events []*event.Event
+		for i := range habits {
+			b := &habits[i]
+			count := b.calls * math.Pow(b.growth, float64(n)) * (0.85 + 0.3*r.Float64())
+			if wd := day.Weekday(); wd == time.Saturday || wd == time.Sunday {
+				count *= b.weekend
+			}
+			for range int(count) {
+				at := day.Add(time.Duration((9 + 3.2*r.NormFloat64()/1.5 + 4*r.Float64()) * float64(time.Hour)))
+				if at.Before(day) || !at.Before(to) || at.Sub(day) >= 24*time.Hour {
+					continue
+				}
+				events = append(events, h.call(r, b, at))
+			}
+		}
+		slices.SortFunc(events, func(a, b *event.Event) int { return int(a.Time - b.Time) })
+		for _, e := range events {
+			if _, err := records.Record(e); err != nil {
+				return calls, fmt.Errorf("record the history of %s: %w", day.Format(time.DateOnly), err)
+			}
+			calls++
+		}
+		progress(n + 1)
+		if ctx.Err() != nil {
+			return calls, ctx.Err()
+		}
+	}
+}
+
+// call is one made-up call.
+func (h *history) call(r *rand.Rand, b *habit, at time.Time) *event.Event {
+	start := event.At(at)
+	pick := r.Float64() * func() (sum float64) {
+		for _, c := range b.choices {
+			sum += c.weight
+		}
+		return sum
+	}()
+	c := b.choices[0]
+	for _, c = range b.choices {
+		if pick -= c.weight; pick < 0 {
+			break
+		}
+	}
+	in := int64(b.input * math.Exp(0.8*r.NormFloat64()))
+	out := 1 + int64(b.output*math.Exp(0.7*r.NormFloat64()))
+	cached := int64(float64(in) * b.cached * r.Float64())
+	stream := c.format != "openai.embeddings" && r.Float64() < 0.6
+	latency := 300_000 + out*int64(9_000+r.IntN(9_000))
+
+	id := event.NewID(start)
+	u := b.useCase
+	request := &event.Request{
+		Call:   event.Call{Format: c.format, Operation: operations[c.format], Stream: stream, Model: c.model, BodyBytes: in * 4, Workload: u.Workload},
+		Caller: event.Caller{KeyID: h.keys[u.ID]},
+		Attribution: event.Attribution{
+			Team: of(u.Team, event.FromKey), Project: of(u.Project, event.FromDefault), Application: of(u.Application, event.FromDefault),
+			UseCase: of(u.ID, event.FromHeader), User: of(h.user(u.Team, r.IntN(b.users)), event.FromHeader),
+		},
+		Coverage: "none",
+		Decision: event.Decision{Rule: c.route.Rule, Why: c.route.Why, Governance: h.snapshot.Hex(), Commit: h.snapshot.Commit},
+		Outcome: event.Outcome{
+			Status: 200, Finish: "stop", Latency: latency, FirstByte: 250_000, Client: "completed", Upstream: "completed", AnswerBytes: out*5 + 300,
+		},
+		Capture: "none", RetentionClass: u.RetentionClass,
+	}
+	if unit, ok := h.snapshot.Parent("team", u.Team, at); ok {
+		request.Attribution.BusinessUnit = of(unit, event.FromDefault)
+	} else {
+		request.Attribution.BusinessUnit = event.Dimension{Provenance: event.Missing}
+	}
+	attempt := func(e *governance.Endpoint, begin event.Micros) event.Attempt {
+		model, _ := e.Upstream(c.model)
+		return event.Attempt{Endpoint: e.ID, Provider: e.Provider, Region: e.Region, ModelRequested: model, Start: begin}
+	}
+	endpoint := c.route.Endpoints[0]
+	if len(c.route.Endpoints) > 1 && r.Float64() < b.failures {
+		a := attempt(endpoint, start)
+		a.Status, a.Error, a.FirstByte, a.End, a.UsageSource, a.Bytes = 429, "http", start+90_000, start+91_000, event.UsageMissing, 180
+		request.Attempts = append(request.Attempts, a)
+		endpoint = c.route.Endpoints[1]
+		request.Decision.Why = event.Clip(fmt.Sprintf("%s %s answered 429, so %s served.", c.route.Why, a.Endpoint, endpoint.ID), event.MaxText)
+		start += 91_000
+	}
+	a := attempt(endpoint, start)
+	a.ModelServed, a.Status = a.ModelRequested, 200
+	a.FirstByte, a.End = start+event.Micros(request.Outcome.FirstByte), start+event.Micros(latency)
+	a.UsageRaw, a.UsageSource = usageRaw(c.format, in, cached, out), event.UsageProvider
+	a.Chunks, a.Bytes = 1, request.Outcome.AnswerBytes
+	if stream {
+		a.Chunks = out/3 + 3
+	}
+	request.Attempts = append(request.Attempts, a)
+	request.Outcome.Served = len(request.Attempts) - 1
+	return &event.Event{ID: id, Source: "ledgerline/history", Type: event.RequestCompleted, Time: event.At(at), Request: request}
+}
+
+var operations = map[string]string{
+	"openai.chat": "POST /v1/chat/completions", "openai.responses": "POST /v1/responses",
+	"openai.embeddings": "POST /v1/embeddings", "anthropic.messages": "POST /v1/messages",
+}
+
+// usageRaw is the usage object a provider of the format would send.
+func usageRaw(format string, in, cached, out int64) string {
+	switch format {
+	case "openai.embeddings":
+		return fmt.Sprintf(`{"prompt_tokens":%d,"total_tokens":%d}`, in, in)
+	case "openai.responses":
+		return fmt.Sprintf(`{"input_tokens":%d,"input_tokens_details":{"cached_tokens":%d},"output_tokens":%d,"output_tokens_details":{"reasoning_tokens":%d},"total_tokens":%d}`,
+			in, cached, out, out/3, in+out)
+	case "anthropic.messages":
+		written := (in - cached) / 5
+		return fmt.Sprintf(`{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"cache_creation":{"ephemeral_5m_input_tokens":%d,"ephemeral_1h_input_tokens":0},"output_tokens":%d,"service_tier":"standard"}`,
+			in-cached-written, written, cached, written, out)
+	}
+	return fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0}}`,
+		in, out, in+out, cached)
+}
+
+func (h *history) user(team string, n int) string {
+	mac := hmac.New(sha256.New, h.secret)
+	fmt.Fprintf(mac, "%s/%d", team, n)
+	return "u_" + hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+func of(value string, p event.Provenance) event.Dimension {
+	if value == "" {
+		return event.Dimension{Provenance: event.Missing}
+	}
+	return event.Dimension{Value: value, Provenance: p}
+}
