@@ -188,6 +188,9 @@ func TestClickHouseIsClosedToOthers(t *testing.T) {
 			}
 		}
 	}
+	if got, want := must(t, store, "SHOW GRANTS FOR default"), "GRANT CREATE TEMPORARY TABLE, SYSTEM LISTEN ON *.* TO default\nGRANT READ ON FILE TO default"; got != want {
+		t.Errorf("the user default may %q, want %q", got, want)
+	}
 	if _, err := query(store.HTTPAddr(), store.User(), "wrong", "SELECT 1"); err == nil || !strings.Contains(err.Error(), "AUTHENTICATION_FAILED") {
 		t.Errorf("a wrong password over HTTP: %v", err)
 	}
