@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"log/slog"
 	"syscall"
 	"testing"
 	"time"
@@ -105,4 +106,41 @@ func BenchmarkFlush(b *testing.B) {
 	b.ReportMetric(events/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(prepared.Nanoseconds())/events/1000, "prepare-µs")
 	b.ReportMetric(float64(stored.Nanoseconds())/events/1000, "flush-µs")
+}
+
+// BenchmarkIngest takes 20,000 events an iteration from a broker to a ClickHouse on the same machine.
+func BenchmarkIngest(b *testing.B) {
+	p := newPipeline(b, 3)
+	p.publishSnapshot(p.snap)
+	const n = 20_000
+	for i := range b.N {
+		messages := benchMessages(b, p, n, at("2026-10-10T00:00:00Z")+event.Micros(i)*3600_000_000)
+		for from := 0; from < n; from += 1000 {
+			for j := from; j < from+1000; j++ {
+				messages[j].Key = fmt.Append(nil, i, j)
+			}
+			if err := p.producer.Publish(b.Context(), messages[from:from+1000]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	o := p.options(p.db)
+	o.FlushAfter, o.IdleEvery = time.Second, 5*time.Second
+	joined := make(chan struct{})
+	o.Logger = slog.New(notify{p.log.Handler(), "partitions assigned", joined})
+	stop := p.start(o)
+	<-joined
+	b.ResetTimer()
+	used := cpu()
+	p.caughtUp()
+	b.StopTimer()
+	events := float64(b.N * n)
+	b.ReportMetric(float64((cpu()-used).Nanoseconds())/events/1000, "cpu-µs/event")
+	b.ReportMetric(events/b.Elapsed().Seconds(), "events/s")
+	if err := stop(); err != nil {
+		b.Fatal(err)
+	}
+	if got := p.text("SELECT sum(events) FROM batches FINAL"); got != fmt.Sprint(b.N*n) {
+		b.Fatalf("%s events are in the books", got)
+	}
 }

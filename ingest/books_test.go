@@ -84,12 +84,14 @@ func filled(t testing.TB) (*pipeline, [][][]byte, time.Time) {
 }
 
 func TestVerifyGreen(t *testing.T) {
+	t.Parallel()
 	p, _, now := filled(t)
 	p.wantGreen(now)
 }
 
 // Every damage to the books is found, whichever it is.
 func TestVerifyFindsDamage(t *testing.T) {
+	t.Parallel()
 	alter := func(statement string) func(*testing.T, *pipeline) {
 		return func(t *testing.T, p *pipeline) {
 			if strings.HasPrefix(statement, "ALTER") {
@@ -157,6 +159,7 @@ func (p *pipeline) pass(partitions [][][]byte) {
 
 // A restatement says what it would do, does exactly that, and leaves proofs green; doing it again does nothing.
 func TestRestate(t *testing.T) {
+	t.Parallel()
 	p, partitions, now := filled(t)
 	// 10 output tokens of 14 calls (5 to 19, but for the denied 7) cost 3 instead of 2 dollars per million.
 	dearer := repriced(t, `cache_read: "0.025", output: "2"`, `cache_read: "0.025", output: "3"`)
@@ -227,6 +230,7 @@ func TestRestate(t *testing.T) {
 
 // A restatement that is killed at any of its calls is ended by the next one, and the books are the same. Until then no reader sees any of it.
 func TestRestateCrash(t *testing.T) {
+	t.Parallel()
 	dearer := repriced(t, `cache_read: "0.025", output: "2"`, `cache_read: "0.025", output: "3"`)
 	ledger := `SELECT charge_time, class, restatement, sign, cost FROM charges FINAL ORDER BY ALL`
 	p, _, _ := filled(t)
@@ -284,6 +288,7 @@ func (o *overtaken) Insert(ctx context.Context, table, token string, columns []c
 
 // A batch that overtakes the opening of a restatement does not let a reader see a part of it, nor has what was read changed afterwards.
 func TestRestateOvertaken(t *testing.T) {
+	t.Parallel()
 	p, partitions, now := filled(t)
 	dearer := repriced(t, `cache_read: "0.025", output: "2"`, `cache_read: "0.025", output: "3"`)
 	var n uint64
@@ -316,6 +321,7 @@ func (p *pipeline) replay(store Store, dry bool) (Replayed, error) {
 
 // What quarantine holds enters the books once it can be read, killed at any call or not; the rest stays.
 func TestReplay(t *testing.T) {
+	t.Parallel()
 	books := func(p *pipeline) string { return strings.ReplaceAll(p.books(), p.topic, "topic") }
 	// A version that could not read the calls after the 15th put them aside.
 	older := func(t *testing.T, all [][]byte) (*pipeline, [][][]byte) {
@@ -383,6 +389,7 @@ func TestReplay(t *testing.T) {
 // processes on two partitions at different speeds, clocks that differ and step
 // back, crashes, and a restatement in between.
 func TestNothingAppearsBelowTheWatermark(t *testing.T) {
+	t.Parallel()
 	p := newPipeline(t, 0)
 	dearer := repriced(t, `cache_read: "0.025", output: "2"`, `cache_read: "0.025", output: "3"`)
 	random := rand.New(rand.NewPCG(1, 2))

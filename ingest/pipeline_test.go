@@ -252,6 +252,7 @@ func (p *pipeline) history() [][]byte {
 }
 
 func TestEndToEnd(t *testing.T) {
+	t.Parallel()
 	p := newPipeline(t, 3)
 	p.publishSnapshot(p.snap)
 	all := p.history()
@@ -351,6 +352,7 @@ func (p *pipeline) direct(store Store, partitions [][][]byte, size int) error {
 // Whatever call of the store fails, before or after it has worked: the process
 // ends, another one starts, and the books are what they would have been.
 func TestCrashBetweenAnySteps(t *testing.T) {
+	t.Parallel()
 	first := newPipeline(t, 1)
 	all := first.history()
 	partitions := [][][]byte{all[:13], append(all[13:], all[20])}
@@ -386,6 +388,7 @@ func TestCrashBetweenAnySteps(t *testing.T) {
 
 // An event waits for the snapshot that it names; nothing is put aside meanwhile, and it enters when the snapshot is published.
 func TestWaitsForSnapshot(t *testing.T) {
+	t.Parallel()
 	p := newPipeline(t, 1)
 	p.publish(p.history()...)
 	waits := make(chan struct{})
@@ -428,6 +431,7 @@ func (n notify) Handle(_ context.Context, r slog.Record) error {
 
 // Offsets that the topic does not have any more, or not yet, end the process with a clear error.
 func TestMissingOffsets(t *testing.T) {
+	t.Parallel()
 	p := newPipeline(t, 1)
 	p.publishSnapshot(p.snap)
 	p.publish(p.history()...)
@@ -449,6 +453,7 @@ func TestMissingOffsets(t *testing.T) {
 
 // Two processes that own the same partition do not both write it.
 func TestFence(t *testing.T) {
+	t.Parallel()
 	p := newPipeline(t, 0)
 	all := p.history()
 	o := p.options(p.db)
@@ -494,6 +499,7 @@ func (a *away) Insert(ctx context.Context, table, token string, columns []clickh
 
 // Inserts whose outcome is unknown are repeated until they worked, and leave each row once, in the parts and not only in what FINAL shows.
 func TestStoreAway(t *testing.T) {
+	t.Parallel()
 	p := newPipeline(t, 0)
 	all := p.history()
 	if err := p.direct(&away{Store: p.db}, [][][]byte{all}, 100); err != nil {
