@@ -1,5 +1,7 @@
 package usage
 
+import "slices"
+
 // told is what the objects of one usage say, before it is put into classes.
 type told struct {
 	n                [fields]int64 // -1 when not told
@@ -260,19 +262,37 @@ func (t *told) serverTools(s *scanner) {
 		if c := s.peek(); c != '-' && c-'0' > 9 {
 			s.skip(1)
 		} else if count := s.count(); count > 0 && s.err == nil {
-			t.counter(string(name), count)
+			t.counter(s, string(name), count)
 		}
 	}
 }
 
-func (t *told) counter(name string, count int64) {
+// counter keeps a quantity. Its name will stand where a class stands, so it
+// must be a plain word and none of the classes.
+func (t *told) counter(s *scanner, name string, count int64) {
 	for i := range t.counters {
 		if t.counters[i].Name == name {
 			t.counters[i].Count = count
 			return
 		}
 	}
+	if !word(name) || slices.Contains(classes[:], Class(name)) || len(t.counters) == maxCounters {
+		s.fail("counter that cannot be kept")
+		return
+	}
 	t.counters = append(t.counters, Counter{name, count})
+}
+
+const maxCounters = 16
+
+// word reports whether s is 1 to 64 of a-z, 0-9 and _.
+func word(s string) bool {
+	for _, c := range []byte(s) {
+		if c != '_' && c-'0' > 9 && c-'a' > 25 {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64
 }
 
 // iterations looks for work that is billed but not in the totals: a compaction

@@ -49,6 +49,9 @@ const (
 	OutputAudio  Class = "output_audio"
 )
 
+// classes are the classes in their order.
+var classes = [...]Class{Input, CacheRead, CacheWrite5m, CacheWrite1h, CacheWrite, InputAudio, InputImage, Output, OutputAudio}
+
 // Line is a number of tokens of one class; never negative.
 type Line struct {
 	Class  Class
@@ -57,7 +60,7 @@ type Line struct {
 
 // Counter is a billable quantity that is not tokens, such as
 // "web_search_requests". It is reported so that it shows as unpriced instead
-// of vanishing.
+// of vanishing. A name is 1 to 64 of a-z, 0-9 and _, and never that of a class.
 type Counter struct {
 	Name  string
 	Count int64

@@ -3,6 +3,7 @@ package usage
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -193,6 +194,11 @@ func TestParseRefuses(t *testing.T) {
 		{"openai.chat", `{"prompt_tokens":7,"other":"\x"}`, ErrInvalid},
 		{"openai.chat", `{"prompt_tokens":7,"other":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`, ErrInvalid},
 		{"anthropic.messages", `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"web_search_requests":-2}}`, ErrInvalid},
+		{"anthropic.messages", `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"input":2}}`, ErrInvalid}, // would pass for a class
+		{"anthropic.messages", `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"Web Search":2}}`, ErrInvalid},
+		{"anthropic.messages", `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"":2}}`, ErrInvalid},
+		{"anthropic.messages", `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"` + strings.Repeat("x", 65) + `":2}}`, ErrInvalid},
+		{"anthropic.messages", `{"input_tokens":1,"output_tokens":1,"server_tool_use":{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1}}`, ErrInvalid},
 		{"passthrough", `{"prompt_tokens":7,"completion_tokens":1}`, ErrFormat},
 		{"", `{}`, ErrFormat},
 	} {
@@ -209,6 +215,11 @@ func TestParseRefuses(t *testing.T) {
 func checkDisjoint(t *testing.T, format string, u Usage) {
 	t.Helper()
 	order := []Class{Input, CacheRead, CacheWrite5m, CacheWrite1h, CacheWrite, InputAudio, InputImage, Output, OutputAudio}
+	for _, c := range u.Counters {
+		if c.Count <= 0 || c.Name == "" || len(c.Name) > 64 || slices.Contains(order, Class(c.Name)) || strings.ToLower(c.Name) != c.Name {
+			t.Fatalf("counter %+v", c)
+		}
+	}
 	var in, out int64
 	next := 0
 	for _, l := range u.Lines {
