@@ -128,15 +128,25 @@ func (f *engineFlags) openStore(ctx context.Context, log *slog.Logger, progress 
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := clickhouse.Open(ctx, cfg, log)
-	if err == nil {
-		_, err = db.Migrate(ctx)
+	// A store that is being restarted delays the start; one that stays away ends it with the reason.
+	for began := time.Now(); ; {
+		db, err := clickhouse.Open(ctx, cfg, log)
+		if err == nil {
+			if _, err = db.Migrate(ctx); err == nil {
+				return db, running, nil
+			}
+			db.Close()
+		}
+		if !clickhouse.Temporary(err) || time.Since(began) > 30*time.Second || ctx.Err() != nil {
+			running.Close()
+			return nil, nil, err
+		}
+		log.Warn("waiting for the store", "err", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
 	}
-	if err != nil {
-		running.Close()
-		return nil, nil, err
-	}
-	return db, running, nil
 }
 
 func (f *engineFlags) startClickHouse(ctx context.Context, log *slog.Logger, progress embedded.Progress) (clickhouse.Config, engine, error) {
