@@ -86,15 +86,7 @@ func (c *ClickHouse) Password() string { return c.state.Password }
 func (c *ClickHouse) Database() string { return database }
 
 // ready returns when the store takes our own credentials, which no other program on that port would, and the database is there.
-func (c *ClickHouse) ready(ctx context.Context, stdout io.Reader) error {
-	gone := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() { // standard output ends when the child does
-		defer close(gone)
-		io.Copy(io.Discard, stdout)
-		cancel()
-	}()
+func (c *ClickHouse) ready(ctx context.Context, said <-chan string) error {
 	for {
 		attempt, done := context.WithTimeout(ctx, attemptTimeout)
 		err := c.query(attempt, "CREATE DATABASE IF NOT EXISTS "+database+" ENGINE = Atomic")
@@ -103,8 +95,10 @@ func (c *ClickHouse) ready(ctx context.Context, stdout io.Reader) error {
 			return nil
 		}
 		select {
-		case <-gone:
-			return errors.New("the engine ended before it was ready")
+		case _, alive := <-said:
+			if !alive {
+				return errors.New("the engine ended before it was ready")
+			}
 		case <-ctx.Done():
 			return err
 		case <-time.After(10 * time.Millisecond):

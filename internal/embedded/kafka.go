@@ -1,11 +1,9 @@
 package embedded
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -65,10 +63,15 @@ func (k *Kafka) Password() string  { return k.state.Password }
 // Mechanism is the SASL mechanism to use: the password never crosses the wire, and a forged broker learns nothing.
 func (k *Kafka) Mechanism() string { return "scram-sha-512" }
 
-func kafkaReady(_ context.Context, stdout io.Reader) error {
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil || line != "ready\n" {
-		return errors.New("the engine ended before it was ready")
+// kafkaReady waits for the child's word: what else listens on the port would not say it.
+func kafkaReady(ctx context.Context, said <-chan string) error {
+	select {
+	case line := <-said:
+		if line != "ready" {
+			return errors.New("the engine ended before it was ready")
+		}
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
 }

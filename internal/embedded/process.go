@@ -33,8 +33,8 @@ type process struct {
 	dir     string   // the engine folder
 	command []string // the child's argv
 	log     *slog.Logger
-	// ready returns nil when the engine answers; stdout is the child's standard output.
-	ready func(ctx context.Context, stdout io.Reader) error
+	// ready returns nil when the engine answers. said gets the lines of the child's standard output and is closed when the child ends.
+	ready func(ctx context.Context, said <-chan string) error
 
 	owner *lockFile
 	stop  context.CancelFunc
@@ -141,23 +141,23 @@ func (p *process) spawn(ctx context.Context) (<-chan struct{}, error) {
 
 	readyContext, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	readyErr := make(chan error, 1)
+	said := make(chan string, 1)
 	ended := make(chan struct{})
 	go func() {
-		buffered := bufio.NewReader(stdout)
-		readyErr <- p.ready(readyContext, buffered)
-		io.Copy(io.Discard, buffered)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			select {
+			case said <- lines.Text():
+			default: // nobody waits for more than the first line
+			}
+		}
+		close(said)
+		io.Copy(io.Discard, stdout) // after a line too long
 		cmd.Wait()
 		close(ended)
 	}()
-	select {
-	case err = <-readyErr:
-		if err == nil {
-			p.log.Info("engine is ready", "engine", p.name, "pid", cmd.Process.Pid, "took", time.Since(began).Round(time.Millisecond))
-			return ended, nil
-		}
-	case <-readyContext.Done():
-		err = readyContext.Err()
+	if err = p.ready(readyContext, said); err == nil {
+		p.log.Info("engine is ready", "engine", p.name, "pid", cmd.Process.Pid, "took", time.Since(began).Round(time.Millisecond))
+		return ended, nil
 	}
 	cmd.Process.Kill()
 	<-ended

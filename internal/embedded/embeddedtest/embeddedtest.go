@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/ledgerline/ledgerline/internal/embedded"
@@ -73,10 +74,32 @@ func prepare(engine string) (command []string, dir string, err error) {
 	if command, err = Command(); err != nil {
 		return nil, "", err
 	}
+	sweep()
 	if dir, err = os.MkdirTemp("", "ledgerline-test-"+engine+"-"); err != nil {
 		return nil, "", fmt.Errorf("make a folder for %s: %w", engine, err)
 	}
 	return command, dir, nil
+}
+
+// sweep removes the folders of engines that were killed before they could remove their own: nobody holds their locks.
+func sweep() {
+	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), "ledgerline-test-*"))
+	for _, folder := range folders {
+		child, err := os.Open(filepath.Join(folder, "child.lock"))
+		if err != nil {
+			continue
+		}
+		owner, err := os.Open(filepath.Join(folder, "owner.lock"))
+		if err == nil && free(owner) && free(child) {
+			os.RemoveAll(folder)
+		}
+		child.Close()
+		owner.Close()
+	}
+}
+
+func free(lock *os.File) bool {
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
 }
 
 // ClickHouse returns the test binary's store with a new database (ENGINE = Atomic), which is dropped when the test ends.
