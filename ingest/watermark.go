@@ -26,10 +26,11 @@ func Watermark(ctx context.Context, store Store, topic string) (uint64, error) {
 }
 
 // WaitFor returns when every partition of the topic has been taken up to next
-// (exclusive) and the watermark has passed that, or when ctx ends.
+// (exclusive) and the watermark has passed that, or with an error when ctx ends.
 func WaitFor(ctx context.Context, store Store, topic string, next map[int]int64) error {
+	var seq uint64 // recorded_seq that the watermark must reach; 0: offsets are missing
 	for {
-		done, err := reached(ctx, store, topic, next)
+		done, err := reached(ctx, store, topic, next, &seq)
 		if err != nil && !clickhouse.Temporary(err) {
 			return fmt.Errorf("wait for topic %s: %w", topic, err)
 		}
@@ -44,19 +45,24 @@ func WaitFor(ctx context.Context, store Store, topic string, next map[int]int64)
 	}
 }
 
-func reached(ctx context.Context, store Store, topic string, next map[int]int64) (bool, error) {
-	all, err := readProgress(ctx, store, topic)
-	if err != nil {
-		return false, err
-	}
-	at := map[int]int64{}
-	for _, p := range all {
-		at[int(p.Partition)] = int64(p.Next)
-	}
-	for partition, n := range next {
-		if at[partition] < n {
-			return false, nil
+func reached(ctx context.Context, store Store, topic string, next map[int]int64, seq *uint64) (bool, error) {
+	if *seq == 0 {
+		all, err := readProgress(ctx, store, topic)
+		if err != nil {
+			return false, err
 		}
+		at := map[int]int64{}
+		last := uint64(0)
+		for _, p := range all {
+			at[int(p.Partition)], last = int64(p.Next), max(last, p.Last)
+		}
+		for partition, n := range next {
+			if at[partition] < n {
+				return false, nil
+			}
+		}
+		*seq = last
 	}
-	return true, nil
+	n, err := Watermark(ctx, store, topic)
+	return err == nil && n >= *seq, err
 }
