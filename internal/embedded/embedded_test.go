@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -123,7 +124,11 @@ func TestClickHouseKilledComesBack(t *testing.T) {
 // After a Close and a start everything is as before: rows, addresses, credentials; and every file is the owner's alone.
 func TestClickHouseKeepsItsFolder(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
-	store := startClickHouse(t, dir)
+	var log bytes.Buffer
+	store, err := embedded.StartClickHouse(t.Context(), embedded.ClickHouseOptions{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil)), Command: child(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
 	must(t, store, "CREATE TABLE ledgerline.t (a UInt64) ENGINE = MergeTree ORDER BY a")
 	must(t, store, "INSERT INTO ledgerline.t VALUES (7)")
 	if engine := must(t, store, "SELECT engine FROM system.databases WHERE name = 'ledgerline'"); engine != "Atomic" {
@@ -139,6 +144,9 @@ func TestClickHouseKeepsItsFolder(t *testing.T) {
 	}
 	if store.Err() != nil {
 		t.Fatalf("a closed store says %v", store.Err())
+	}
+	if strings.Contains(log.String(), "cleanly") {
+		t.Errorf("the store ended badly: %s", &log)
 	}
 	again := startClickHouse(t, dir)
 	if again.Addr() != store.Addr() || again.HTTPAddr() != store.HTTPAddr() || again.Password() != store.Password() {

@@ -181,6 +181,9 @@ func (p *process) watch(ctx context.Context, ended <-chan struct{}) {
 		closing, state := p.closing, p.cmd.ProcessState
 		p.mu.Unlock()
 		if closing {
+			if !state.Success() {
+				p.log.Warn("engine did not end cleanly", "engine", p.name, "state", state.String())
+			}
 			return
 		}
 		if ended != nil {
