@@ -1,0 +1,183 @@
+// Package aggregate turns the ledger (table charges) into figures: rollups of
+// 15-minute cells and of days by user, showback from them, and the proof that
+// they are the ledger.
+//
+// A rollup is never added to: the days that changed are made again from the
+// deduplicated ledger as it was at one recorded_seq N and swapped in whole, so
+// a run may crash anywhere and the next one puts it right. What every figure
+// means is said once, in the view ledger; rollups, showback and proof sum its
+// columns.
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/ledgerline/ledgerline/internal/clickhouse"
+	"github.com/ledgerline/ledgerline/sql"
+)
+
+// Options of a rollup.
+type Options struct {
+	Topic  string           // whose watermark the ledger is complete through
+	Now    func() time.Time // the clock of the lock
+	Logger *slog.Logger
+
+	// From and To name days (UTC, To excluded) to make again although nothing
+	// changed in them. Zero: only what changed.
+	From, To time.Time
+
+	// Exclusive says that nobody else can be running a rollup on this store,
+	// so a lock that a killed run left is void at once.
+	Exclusive bool
+}
+
+// Run is what a rollup did.
+type Run struct {
+	Through uint64      // recorded_seq through which the rollups now hold the ledger
+	Days    []time.Time // days (UTC midnights) made again, in order
+}
+
+// ErrRunning says that another rollup is at work, or was killed less than
+// half a minute ago. The caller tries again at its next tick.
+var ErrRunning = errors.New("another rollup is running")
+
+// Rollup brings cells and user_days to the watermark. What it costs depends on
+// the days with new entries, not on the history.
+//
+// Order of the steps, and what a crash leaves: days are staged (nothing seen
+// by readers); a row "started" names the days, and from here on readers of
+// those days go to the ledger itself; each day is swapped; a row "finished"
+// moves N. A crash before "finished" leaves N where it was, so the next run
+// sees the same days, and more, as changed.
+func Rollup(ctx context.Context, db *clickhouse.DB, o Options) (Run, error) {
+	var watermark uint64
+	if err := db.QueryRow(ctx, sql.Query("watermark"), clickhouse.Param("topic", o.Topic)).Scan(&watermark); err != nil {
+		return Run{}, fmt.Errorf("read the watermark of %s: %w", o.Topic, err)
+	}
+	finished, err := finished(ctx, db)
+	if err != nil {
+		return Run{}, err
+	}
+	through := max(watermark, finished)
+	if through == finished && o.From.IsZero() {
+		return Run{Through: finished}, nil
+	}
+	days, err := changed(ctx, db, finished, through)
+	if err != nil {
+		return Run{}, err
+	}
+	for d := o.From.UTC().Truncate(day); d.Before(o.To); d = d.Add(day) {
+		days = append(days, d)
+	}
+	slices.SortFunc(days, time.Time.Compare)
+	days = slices.Compact(days)
+
+	l, err := acquire(ctx, db, o)
+	if err != nil {
+		return Run{}, err
+	}
+	defer l.release(ctx)
+	if err := replace(ctx, db, l, finished, through, days); err != nil {
+		return Run{}, fmt.Errorf("roll up %d days through %d: %w", len(days), through, err)
+	}
+	// A run at the N that the rollups have already moves nothing, and its row
+	// would hide the days of the run that had moved it there.
+	if through > finished {
+		if err := record(ctx, db, through, "finished", days, l.now()); err != nil {
+			return Run{}, err
+		}
+	}
+	o.Logger.Debug("rollup finished", "through", through, "days", len(days))
+	return Run{Through: through, Days: days}, nil
+}
+
+const day = 24 * time.Hour
+
+// replace stages and swaps the days.
+func replace(ctx context.Context, db *clickhouse.DB, l *lock, finished, through uint64, days []time.Time) error {
+	if len(days) == 0 {
+		return nil
+	}
+	for _, statement := range []string{"rollup_clear_cells", "rollup_clear_user_days"} {
+		if err := db.Exec(ctx, sql.Query(statement)); err != nil {
+			return err
+		}
+	}
+	for _, d := range days {
+		if err := l.keep(ctx); err != nil {
+			return err
+		}
+		for _, statement := range []string{"rollup_stage_cells", "rollup_stage_user_days"} {
+			if err := db.Exec(ctx, sql.Query(statement), ledgerParams(through, d, d.Add(day))...); err != nil {
+				return err
+			}
+		}
+	}
+	staged, err := staged(ctx, db)
+	if err != nil {
+		return err
+	}
+	if through > finished {
+		if err := record(ctx, db, through, "started", days, l.now()); err != nil {
+			return err
+		}
+	}
+	for _, d := range days {
+		if err := l.keep(ctx); err != nil {
+			return err
+		}
+		for _, table := range []string{"cells", "user_days"} {
+			statement := "rollup_drop_" + table // of a day without entries there is nothing to swap in
+			if slices.Contains(staged[table], d) {
+				statement = "rollup_swap_" + table
+			}
+			if err := db.Exec(ctx, sql.Query(statement), clickhouse.Param("day", yyyymmdd(d))); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// ledgerParams are the parameters of the view ledger.
+func ledgerParams(asOf uint64, from, to time.Time) []clickhouse.Arg {
+	return []clickhouse.Arg{
+		clickhouse.Param("as_of", asOf), clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()),
+	}
+}
+
+func yyyymmdd(d time.Time) uint32 {
+	return uint32(d.Year()*10000 + int(d.Month())*100 + d.Day())
+}
+
+// changed is the days (UTC) of the entries recorded after one recorded_seq and through another.
+func changed(ctx context.Context, db *clickhouse.DB, after, through uint64) ([]time.Time, error) {
+	var rows []struct {
+		Day time.Time `ch:"day"`
+	}
+	err := db.Select(ctx, &rows, sql.Query("rollup_days"), clickhouse.Param("after", after), clickhouse.Param("through", through))
+	days := make([]time.Time, len(rows))
+	for i, r := range rows {
+		days[i] = r.Day.UTC()
+	}
+	return days, err
+}
+
+// staged is the days of each staging table, by the table that they are for.
+func staged(ctx context.Context, db *clickhouse.DB) (map[string][]time.Time, error) {
+	var rows []struct {
+		Target string    `ch:"target"`
+		Day    time.Time `ch:"day"`
+	}
+	err := db.Select(ctx, &rows, sql.Query("rollup_staged"))
+	days := map[string][]time.Time{}
+	for _, r := range rows {
+		days[r.Target] = append(days[r.Target], r.Day.UTC())
+	}
+	return days, err
+}
