@@ -164,7 +164,13 @@ func (d *Derived) attempt(ev *event.Event, snap *governance.Snapshot, i int) err
 		Provider: base.Provider, Model: base.Model, Region: base.Region, Tier: base.Tier, ContextTokens: max(u.Input, 0),
 		At: priceTime(ev, a),
 	}
+	first := len(d.Entries)
 	for _, line := range u.Lines {
+		// A class told as zero bought nothing; the event keeps the fact. Input and output stay, so that a call that was told to
+		// have used nothing shows it.
+		if line.Tokens == 0 && line.Class != usage.Input && line.Class != usage.Output {
+			continue
+		}
 		if err := d.line(base, snap, key, string(line.Class), line.Tokens); err != nil {
 			return err
 		}
@@ -178,6 +184,9 @@ func (d *Derived) attempt(ev *event.Event, snap *governance.Snapshot, i int) err
 		if err := d.line(base, snap, key, c.Name, c.Count); err != nil {
 			return err
 		}
+	}
+	if len(d.Entries) == first {
+		d.entry(base, ClassNone, Free)
 	}
 	return nil
 }
@@ -200,6 +209,8 @@ func (d *Derived) line(e Entry, snap *governance.Snapshot, key governance.PriceK
 		case e.UsageSource != string(event.UsageProvider):
 			e.Status = Estimated
 		}
+	} else if quantity == 0 { // nothing costs nothing, whatever the price
+		e.Cost, e.Status = known(0), Free
 	}
 	d.Entries = append(d.Entries, e)
 	return nil

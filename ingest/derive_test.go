@@ -82,21 +82,32 @@ func TestDerive(t *testing.T) {
 			want:  []string{"0 input 1000 250000 250000000 exact 1", "0 cache_read 9000 25000 225000000 exact 0", "0 output 500 2000000 1000000000 exact 0"},
 			cost:  "1475000000 exact",
 		},
+		"zeroes buy nothing and have no entry, but input and output are shown": {
+			usage: `{"prompt_tokens":8,"completion_tokens":0,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":0,"audio_tokens":0},"completion_tokens_details":{"audio_tokens":0}}`,
+			want:  []string{"0 input 8 250000 2000000 exact 1", "0 output 0 2000000 0 exact 0"},
+			cost:  "2000000 exact",
+		},
+		"no tokens of a model without a price cost nothing": {
+			usage:  chatUsage(0, 0, 0),
+			change: func(_ *event.Event, a *event.Attempt) { a.ModelServed = "nobody-knows-it" },
+			want:   []string{"0 input 0 NULL 0 free 1", "0 output 0 NULL 0 free 0"},
+			cost:   "0 free",
+		},
 		"the price of the day": {
 			usage:  chatUsage(100, 0, 10),
 			change: func(ev *event.Event, a *event.Attempt) { *ev = *callAt(snap, later, a.UsageRaw) },
-			want:   []string{"0 input 100 200000 20000000 exact 1", "0 cache_read 0 20000 0 exact 0", "0 output 10 1500000 15000000 exact 0"},
+			want:   []string{"0 input 100 200000 20000000 exact 1", "0 output 10 1500000 15000000 exact 0"},
 			cost:   "35000000 exact",
 		},
 		"the region's own price": {
 			usage:  chatUsage(100, 0, 10),
 			change: func(_ *event.Event, a *event.Attempt) { a.Region = "eu" },
-			want:   []string{"0 input 100 275000 27500000 exact 1", "0 cache_read 0 27500 0 exact 0", "0 output 10 2200000 22000000 exact 0"},
+			want:   []string{"0 input 100 275000 27500000 exact 1", "0 output 10 2200000 22000000 exact 0"},
 			cost:   "49500000 exact",
 		},
 		"at the bound of a band": {
 			usage: chatUsage(200000, 0, 1),
-			want:  []string{"0 input 200000 250000 50000000000 exact 1", "0 cache_read 0 25000 0 exact 0", "0 output 1 2000000 2000000 exact 0"},
+			want:  []string{"0 input 200000 250000 50000000000 exact 1", "0 output 1 2000000 2000000 exact 0"},
 			cost:  "50002000000 exact",
 		},
 		"above it, by the cached tokens": {
@@ -107,13 +118,13 @@ func TestDerive(t *testing.T) {
 		"tier served": {
 			usage:  chatUsage(8, 0, 1),
 			change: func(_ *event.Event, a *event.Attempt) { a.Tier = "batch" },
-			want:   []string{"0 input 8 125000 1000000 exact 1", "0 cache_read 0 12500 0 exact 0", "0 output 1 1000000 1000000 exact 0"},
+			want:   []string{"0 input 8 125000 1000000 exact 1", "0 output 1 1000000 1000000 exact 0"},
 			cost:   "2000000 exact",
 		},
 		"a tier without a price borrows none": {
 			usage:  chatUsage(8, 0, 1),
 			change: func(_ *event.Event, a *event.Attempt) { a.Tier = "priority" },
-			want:   []string{"0 input 8 NULL NULL unpriced 1", "0 cache_read 0 NULL NULL unpriced 0", "0 output 1 NULL NULL unpriced 0"},
+			want:   []string{"0 input 8 NULL NULL unpriced 1", "0 output 1 NULL NULL unpriced 0"},
 			cost:   "NULL unpriced",
 		},
 		"a model like a priced one": {
