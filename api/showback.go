@@ -1,0 +1,158 @@
+package api
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/internal/money"
+)
+
+// figures are a group's or a total's sums.
+type figures struct {
+	Requests   int64     `json:"requests"`
+	Quantity   int64     `json:"quantity"`   // tokens
+	Cost       money.Sum `json:"cost"`       // dollars, twelve decimals
+	Unpriced   int64     `json:"unpriced"`   // entries without a price: not in cost
+	Unmeasured int64     `json:"unmeasured"` // entries without a quantity: in neither
+}
+
+func figuresOf(f aggregate.Figures) figures { return figures(f) }
+
+// stamp says what a figure holds.
+type stamp struct {
+	AsOf            string `json:"as_of"`            // recorded_seq
+	CompleteThrough string `json:"complete_through"` // everything recorded until then is in
+}
+
+func stampOf(asOf uint64) stamp {
+	return stamp{strconv.FormatUint(asOf, 10), aggregate.Complete(asOf).Format(time.RFC3339Nano)}
+}
+
+type showbackAnswer struct {
+	GroupBy []string          `json:"group_by"`
+	Rows    []json.RawMessage `json:"rows"`
+	Total   figures           `json:"total"`
+	stamp
+	NextCursor string `json:"next_cursor"`
+}
+
+func (s *server) showback(c echo.Context) error {
+	query := c.QueryParams()
+	p := &params{values: query}
+	zone := p.zone()
+	q := aggregate.Query{TZ: zone, Filters: p.filters(), Limit: p.limit()}
+	q.From, q.To = p.period(s.Now(), zone)
+	if text := p.one("group_by"); text != "" {
+		q.GroupBy = strings.Split(text, ",")
+	}
+	q.AsOf = p.number("as_of", 0, 1<<62, 0)
+	format := p.one("format")
+	if format == "" && strings.Contains(c.Request().Header.Get("Accept"), "text/csv") {
+		format = "csv"
+	}
+	if format != "" && format != "json" && format != "csv" {
+		p.fail(invalid("format", "json or csv"))
+	}
+	if text := p.one("cursor"); text != "" {
+		at, err := parseCursor(text, query)
+		if err != nil {
+			p.fail(err)
+		}
+		q.AsOf, q.Offset = at.asOf, int(at.position)
+	}
+	if err := p.done(); err != nil {
+		return err
+	}
+	r, err := aggregate.Showback(c.Request().Context(), s.DB, q)
+	switch {
+	case errors.Is(err, aggregate.ErrQuery):
+		return problem(http.StatusBadRequest, "invalid_query", strings.TrimPrefix(err.Error(), aggregate.ErrQuery.Error()+": "))
+	case errors.Is(err, aggregate.ErrAsOf):
+		return invalid("as_of", err.Error())
+	case err != nil:
+		return err
+	}
+	next := ""
+	if r.More {
+		next = cursor{asOf: r.AsOf, position: uint64(q.Offset + len(r.Rows))}.text(query)
+	}
+	if format == "csv" {
+		return s.showbackCSV(c, r, next)
+	}
+	answer := showbackAnswer{GroupBy: append([]string{}, q.GroupBy...), Rows: []json.RawMessage{}, Total: figuresOf(r.Total), stamp: stampOf(r.AsOf), NextCursor: next}
+	for _, row := range r.Rows {
+		text, err := rowJSON(q.GroupBy, row)
+		if err != nil {
+			return err
+		}
+		answer.Rows = append(answer.Rows, text)
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+// rowJSON is a row with its groups as members, in the order asked for, before its figures.
+func rowJSON(groupBy []string, row aggregate.Row) (json.RawMessage, error) {
+	sums, err := json.Marshal(figuresOf(row.Figures))
+	if err != nil {
+		return nil, err
+	}
+	b := []byte{'{'}
+	for i, name := range groupBy {
+		value, err := json.Marshal(row.Group[i])
+		if err != nil {
+			return nil, err
+		}
+		b = append(strconv.AppendQuote(b, name), ':')
+		b = append(append(b, value...), ',')
+	}
+	return append(b, sums[1:]...), nil
+}
+
+// showbackCSV writes the rows of a page; what JSON says beside them stands in headers.
+func (s *server) showbackCSV(c echo.Context, r aggregate.Report, next string) error {
+	h := c.Response().Header()
+	h.Set(echo.HeaderContentType, "text/csv; charset=utf-8")
+	h.Set("Ledger-As-Of", stampOf(r.AsOf).AsOf)
+	h.Set("Ledger-Complete-Through", stampOf(r.AsOf).CompleteThrough)
+	h.Set("Ledger-Next-Cursor", next)
+	c.Response().WriteHeader(http.StatusOK)
+	w := csv.NewWriter(c.Response())
+	w.Write(append(append([]string{}, r.GroupBy...), "requests", "quantity", "cost", "unpriced", "unmeasured"))
+	for _, row := range r.Rows {
+		line := make([]string, 0, len(row.Group)+5)
+		for _, v := range row.Group {
+			line = append(line, formulaSafe(v))
+		}
+		w.Write(append(line, fmt.Sprint(row.Requests), fmt.Sprint(row.Quantity), row.Cost.String(), fmt.Sprint(row.Unpriced), fmt.Sprint(row.Unmeasured)))
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// formulaSafe is a text that no spreadsheet takes for a formula (OWASP, CSV injection).
+func formulaSafe(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+type unpricedRow struct {
+	Provider string `json:"provider" ch:"provider"`
+	Model    string `json:"model" ch:"model"`
+	Class    string `json:"class" ch:"class"`
+	Tier     string `json:"tier" ch:"tier"`
+	Entries  uint64 `json:"entries" ch:"entries"`
+	Quantity int64  `json:"quantity" ch:"quantity"`
+	First    string `json:"first" ch:"first"`
+	Last     string `json:"last" ch:"last"`
+}

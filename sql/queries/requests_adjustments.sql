@@ -1,0 +1,7 @@
+-- what became known of a request after its event; within the day after it
+SELECT e.raw AS raw
+FROM events AS e FINAL
+WHERE e.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND e.time < fromUnixTimestamp64Micro({to:Int64} + 86400000000, 'UTC')
+    AND e.subject = toUUID({id:String}) AND e.recorded_seq <= {as_of:UInt64}
+ORDER BY e.time, e.event_id
+SETTINGS do_not_merge_across_partitions_select_final = 1
