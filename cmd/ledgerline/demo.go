@@ -22,6 +22,7 @@ import (
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/api"
 	"github.com/ledgerline/ledgerline/ingest"
+	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/kafka"
 	"github.com/ledgerline/ledgerline/internal/simulate"
@@ -265,6 +266,29 @@ func (d *demo) settle(ctx context.Context) error {
 	}
 }
 
+// shownRequest is what the demo shows of an answer of GET /v1/requests/{id}.
+type shownRequest struct {
+	Attribution map[string]struct{ Value, Provenance string }
+	Decision    struct{ Why string }
+	Attempts    []struct {
+		Endpoint, Region, ModelRequested, Error, UsageSource string
+		Status                                               int
+		LatencyUS                                            int64 `json:"latency_us"`
+	}
+	Entries []struct {
+		Attempt, Quantity int64
+		Class, Cost       string
+		PerMillion        string `json:"usd_per_million"`
+		PriceID           string `json:"price_id"`
+		CostStatus        string `json:"cost_status"`
+	}
+	Cost  string
+	Event struct {
+		Digest, Topic     string
+		Partition, Offset int64
+	}
+}
+
 // showRequest asks the API for a request, as compliance would.
 func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, apiURL+"/v1/requests/"+id, nil)
@@ -284,14 +308,28 @@ func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask for request %s: %s: %s", id, response.Status, text)
 	}
-	var pretty any
-	if err := json.Unmarshal(text, &pretty); err != nil {
+	var r shownRequest
+	if err := json.Unmarshal(text, &r); err != nil {
 		return err
 	}
-	text, err = json.MarshalIndent(pretty, "  ", "  ")
-	if err != nil {
-		return err
+	var rows [][]string
+	for _, name := range event.DimensionNames {
+		rows = append(rows, []string{name, r.Attribution[name].Value, r.Attribution[name].Provenance})
 	}
-	_, err = fmt.Fprintf(d.out, "  %s\n", text)
-	return err
+	printTable(d.out, []string{"who pays", "", "says"}, rows)
+	fmt.Fprintln(d.out)
+	rows = nil
+	for i, a := range r.Attempts {
+		rows = append(rows, []string{strconv.Itoa(i), a.Endpoint, a.Region, strconv.Itoa(a.Status), fmt.Sprintf("%d µs", a.LatencyUS), a.UsageSource})
+	}
+	printTable(d.out, []string{"attempt", "endpoint", "region", "status", "took", "usage"}, rows, 0, 3, 4)
+	fmt.Fprintln(d.out)
+	rows = nil
+	for _, e := range r.Entries {
+		rows = append(rows, []string{strconv.FormatInt(e.Attempt, 10), e.Class, thousands(e.Quantity), e.PerMillion, e.Cost, e.CostStatus, e.PriceID})
+	}
+	rows = append(rows, []string{"", "total", "", "", r.Cost, "", ""})
+	printTable(d.out, []string{"attempt", "class", "tokens", "USD per million", "cost USD", "status", "price"}, rows, 0, 2, 3, 4)
+	fmt.Fprintf(d.out, "\n  why    %s\n  event  %s/%d/%d, SHA-256 %s\n", r.Decision.Why, r.Event.Topic, r.Event.Partition, r.Event.Offset, r.Event.Digest)
+	return nil
 }
