@@ -126,14 +126,13 @@ func (b *bed) flags(command string, store bool, more ...string) []string {
 
 // part is a running process of the line.
 type part struct {
-	t     *testing.T
-	name  string
-	argv  []string
-	env   []string
-	cmd   *exec.Cmd
-	lines chan string // of its standard error and output
-	mu    sync.Mutex
-	log   bytes.Buffer
+	t    *testing.T
+	name string
+	argv []string
+	env  []string
+	cmd  *exec.Cmd
+	mu   sync.Mutex
+	log  bytes.Buffer
 }
 
 // start runs a process and waits until its output has the text.

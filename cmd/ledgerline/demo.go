@@ -271,9 +271,10 @@ type shownRequest struct {
 	Attribution map[string]struct{ Value, Provenance string }
 	Decision    struct{ Why string }
 	Attempts    []struct {
-		Endpoint, Region, ModelRequested, Error, UsageSource string
-		Status                                               int
-		LatencyUS                                            int64 `json:"latency_us"`
+		Endpoint, Region string
+		Status           int
+		LatencyUS        int64  `json:"latency_us"`
+		UsageSource      string `json:"usage_source"`
 	}
 	Entries []struct {
 		Attempt, Quantity int64

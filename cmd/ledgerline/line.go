@@ -25,7 +25,6 @@ type line struct {
 	engines engineFlags
 	proxy   proxyFlags
 	api     apiFlags
-	kind    string // of the writer: live or synthetic
 
 	cfg     kafka.Config
 	db      *clickhouse.DB

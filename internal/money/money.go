@@ -17,7 +17,6 @@ import (
 // Scale is the number of decimals of every amount.
 const Scale = 12
 
-
 // ErrOverflow reports an amount outside its range. The caller must not go on
 // with the computation: the line is wrong, not zero.
 var ErrOverflow = errors.New("amount overflows")

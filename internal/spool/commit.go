@@ -23,19 +23,16 @@ func (s *Spool) Wait(r Receipt, timeout time.Duration) error {
 	} else {
 		t.Reset(timeout)
 	}
-	err := s.waitSynced(nil, r.end, t.C)
+	err := s.waitSynced(context.Background(), r.end, t.C)
 	t.Stop()
 	s.timers.Put(t)
 	return err
 }
 
 // waitSynced has everything before end synced, together with whatever else is
-// waited for. Both ctx and timeout may be nil.
+// waited for. timeout may be nil.
 func (s *Spool) waitSynced(ctx context.Context, end uint64, timeout <-chan time.Time) error {
-	var done <-chan struct{}
-	if ctx != nil {
-		done = ctx.Done()
-	}
+	done := ctx.Done()
 	for {
 		s.mu.Lock()
 		if s.synced >= end {

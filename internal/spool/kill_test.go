@@ -150,6 +150,6 @@ func (h *history) heard(t *testing.T, line []byte) {
 			t.Fatal(err)
 		}
 	default:
-		t.Fatal(fmt.Sprintf("the child says %q", line))
+		t.Fatalf("the child says %q", line)
 	}
 }

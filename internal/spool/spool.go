@@ -428,7 +428,7 @@ func (s *Spool) Close(ctx context.Context) error {
 	s.mu.Unlock()
 
 	if err == nil {
-		err = s.waitSynced(nil, end, time.After(closeGrace))
+		err = s.waitSynced(context.Background(), end, time.After(closeGrace))
 	}
 	if err == nil && draining {
 		if left := s.flushed(ctx); left != nil {
@@ -438,7 +438,7 @@ func (s *Spool) Close(ctx context.Context) error {
 		s.appendAck()
 		end = s.end
 		s.mu.Unlock()
-		err = s.waitSynced(nil, end, time.After(closeGrace))
+		err = s.waitSynced(context.Background(), end, time.After(closeGrace))
 	}
 	close(s.quit)
 	stopped := make(chan struct{})
