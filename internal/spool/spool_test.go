@@ -332,6 +332,7 @@ func TestCloseLeavesTheRest(t *testing.T) {
 	opened(t, d, simOptions(d, Fsync), func(t *testing.T, s *Spool) {
 		drained := make(chan error)
 		go func() { drained <- s.Drain(t.Context(), h.publish) }()
+		synctest.Wait() // Drain is at work
 		h.request(s, 0, func() {})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
