@@ -37,7 +37,7 @@ event is acknowledged by the broker, divided by the requests. Without nginx only
 	cmd.Flags().IntVar(&b.rounds, "rounds", 3, "rounds; the medians are printed")
 	cmd.Flags().IntVar(&b.connections, "connections", 64, "connections of the load")
 	cmd.Flags().IntVar(&b.memory, "memory-requests", 1_000_000, "requests of the memory run; 0 leaves it out")
-	cmd.Flags().StringVar(&b.profile, "profile", "", "write a CPU profile of the proxy's fsync rounds to this file")
+	cmd.Flags().StringVar(&b.profile, "profile", "", "write CPU profiles of the proxy to this name and .write or .fsync")
 	return cmd
 }
 
@@ -324,8 +324,8 @@ func (b *proxyBench) startProxy(ctx context.Context, durability string) (*proxyP
 	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	argv := []string{self, "proxy", "--data", filepath.Join(b.dir, "data-"+durability), "--governance", filepath.Join(b.dir, "governance"),
 		"--kafka", b.cfg.Brokers[0], "--kafka-sasl", b.cfg.SASL.Mechanism, "--listen", addr, "--admin", "", "--durability", durability, "--log", "text"}
-	if b.profile != "" && durability == "fsync" {
-		argv = append(argv, "--cpu-profile", b.profile)
+	if b.profile != "" {
+		argv = append(argv, "--cpu-profile", b.profile+"."+durability)
 	}
 	log := filepath.Join(b.dir, durability+".log")
 	m, err := startMeasured("ledgerline ("+durability+")", log, argv...)

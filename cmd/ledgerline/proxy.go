@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,12 +62,24 @@ func proxyCommand() *cobra.Command {
 	var flags proxyFlags
 	var admin adminFlags
 	var logs logFlags
+	var profile string
 	cmd := &cobra.Command{
 		Use:   "proxy",
 		Short: "Run only the proxy: record every call and publish the events to Kafka",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
+			if profile != "" {
+				file, err := os.Create(profile)
+				if err != nil {
+					return err
+				}
+				defer file.Close()
+				if err := pprof.StartCPUProfile(file); err != nil {
+					return err
+				}
+				defer pprof.StopCPUProfile()
+			}
 			registry := prometheus.NewRegistry()
 			cfg, broker, err := engines.startKafka(cmd.Context(), log)
 			if err != nil {
@@ -87,6 +101,7 @@ func proxyCommand() *cobra.Command {
 	flags.register(cmd)
 	admin.register(cmd)
 	logs.register(cmd)
+	cmd.Flags().StringVar(&profile, "cpu-profile", "", "write a CPU profile of the whole run to this file")
 	return cmd
 }
 
