@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,13 +38,14 @@ event is acknowledged by the broker, divided by the requests. Without nginx only
 	cmd.Flags().IntVar(&b.rounds, "rounds", 3, "rounds; the medians are printed")
 	cmd.Flags().IntVar(&b.connections, "connections", 64, "connections of the load")
 	cmd.Flags().IntVar(&b.memory, "memory-requests", 1_000_000, "requests of the memory run; 0 leaves it out")
+	cmd.Flags().StringVar(&b.only, "only", "", "plain or streamed: leave the other and the latency out")
 	cmd.Flags().StringVar(&b.profile, "profile", "", "write CPU profiles of the proxy to this name and .write or .fsync")
 	return cmd
 }
 
 type proxyBench struct {
 	requests, rounds, connections, memory int
-	profile                               string
+	profile, only                         string
 
 	dir      string
 	provider string
@@ -138,8 +140,10 @@ func (b *proxyBench) run(ctx context.Context, out, progress io.Writer) error {
 				}
 			}
 		}
-		if latency, err = b.latencyRows(ctx, p, durability, latency); err != nil {
-			return err
+		if b.only == "" {
+			if latency, err = b.latencyRows(ctx, p, durability, latency); err != nil {
+				return err
+			}
 		}
 		if durability == "write" && b.memory > 0 {
 			if err := b.memoryRun(ctx, p, out, progress); err != nil {
@@ -184,10 +188,14 @@ type shape struct {
 }
 
 func (b *proxyBench) shapes() []shape {
-	return []shape{
+	all := []shape{
 		{"plain", plainCall, b.requests, benchHeaders("Simulate-Answer-Bytes", "1100")},
 		{"streamed", streamCall, b.requests / 5, benchHeaders("Simulate-Chunks", "50")},
 	}
+	if b.only != "" {
+		all = slices.DeleteFunc(all, func(s shape) bool { return s.name != b.only })
+	}
+	return all
 }
 
 // cpuPerRequest loads a process and returns its CPU in µs per request; with events, until the broker has them all.
