@@ -277,4 +277,3 @@ func (b *bed) want(a answer, status int) {
 		b.t.Fatalf("status %d, error %v, want %d: %s", a.status, a.err, status, a.body)
 	}
 }
-

@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"bytes"
-
-	"github.com/tidwall/gjson"
-)
+import "bytes"
 
 // MaxUsage is the most bytes of usage kept of one answer; a larger usage is
 // not kept at all.
@@ -49,18 +45,19 @@ func (a *Answer) Usage(dst []byte) (raw []byte, final bool) {
 	return dst, a.final
 }
 
-func set(dst *[]byte, v gjson.Result) {
-	if v.Type == gjson.String && v.Str != "" {
-		*dst = append((*dst)[:0], v.Str...)
+// set keeps the text of a raw JSON string; null and other things leave it.
+func set(dst *[]byte, raw string) {
+	if s := str(raw); s != "" {
+		*dst = append((*dst)[:0], s...)
 	}
 }
 
 // usage keeps a usage object; null and other things are not one.
-func (a *Answer) usage(v gjson.Result) bool {
-	if !v.IsObject() {
+func (a *Answer) usage(raw string) bool {
+	if !isObject(raw) {
 		return false
 	}
-	a.last = append(a.last[:0], v.Raw...)
+	a.last = append(a.last[:0], raw...)
 	return true
 }
 

@@ -1,18 +1,16 @@
 package wire
 
-import "github.com/tidwall/gjson"
-
 // messageBody reads a message: https://docs.anthropic.com/en/api/messages
 func messageBody(body string, a *Answer) {
-	gjson.Parse(body).ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	members(body, func(key, v string) bool {
+		switch key {
 		case "model":
 			set(&a.Model, v)
 		case "stop_reason":
 			set(&a.Finish, v)
 		case "usage":
 			if a.final = a.usage(v); a.final {
-				set(&a.Tier, v.Get("service_tier"))
+				set(&a.Tier, member(v, "service_tier"))
 			}
 		}
 		return true
@@ -24,23 +22,23 @@ func messageBody(body string, a *Answer) {
 // https://docs.anthropic.com/en/docs/build-with-claude/streaming
 func messagesEvent(kind, data []byte, a *Answer) mark {
 	if len(kind) == 0 {
-		kind = bytesOf(gjson.Get(String(data), "type").Str)
+		kind = bytesOf(str(member(String(data), "type")))
 	}
 	switch string(kind) {
 	case "message_start":
-		if m := gjson.Get(String(data), "message"); m.IsObject() {
-			messageBody(m.Raw, a)
+		if m := member(String(data), "message"); isObject(m) {
+			messageBody(m, a)
 			a.first = append(a.first[:0], a.last...)
 			a.last, a.final = a.last[:0], false
 		}
 	case "message_delta":
-		gjson.Parse(String(data)).ForEach(func(key, v gjson.Result) bool {
-			switch key.Str {
+		members(String(data), func(key, v string) bool {
+			switch key {
 			case "delta":
-				set(&a.Finish, v.Get("stop_reason"))
+				set(&a.Finish, member(v, "stop_reason"))
 			case "usage":
 				if a.usage(v) {
-					set(&a.Tier, v.Get("service_tier"))
+					set(&a.Tier, member(v, "service_tier"))
 				}
 			}
 			return true

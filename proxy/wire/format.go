@@ -125,13 +125,8 @@ func anthropicUser(key string, v gjson.Result) string {
 	return v.Get("user_id").Str
 }
 
-// ReadAnswer reads a whole answer's body. What is not JSON tells nothing.
-func (f *Format) ReadAnswer(body []byte, a *Answer) {
-	text := String(body)
-	if gjson.Valid(text) {
-		f.body(text, a)
-	}
-}
+// ReadAnswer reads a whole answer's body.
+func (f *Format) ReadAnswer(body []byte, a *Answer) { f.body(String(body), a) }
 
 // Error is an error of our own for the client.
 type Error struct {

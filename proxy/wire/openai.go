@@ -3,8 +3,6 @@ package wire
 import (
 	"bytes"
 	"unsafe"
-
-	"github.com/tidwall/gjson"
 )
 
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
@@ -12,8 +10,8 @@ func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)
 // chatBody reads a chat completion, a chunk of one, and an embeddings answer:
 // https://platform.openai.com/docs/api-reference/chat/object
 func chatBody(body string, a *Answer) {
-	gjson.Parse(body).ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	members(body, func(key, v string) bool {
+		switch key {
 		case "model":
 			set(&a.Model, v)
 		case "service_tier":
@@ -21,8 +19,8 @@ func chatBody(body string, a *Answer) {
 		case "usage":
 			a.final = a.usage(v)
 		case "choices":
-			v.ForEach(func(_, choice gjson.Result) bool {
-				set(&a.Finish, choice.Get("finish_reason"))
+			elements(v, func(choice string) bool {
+				set(&a.Finish, member(choice, "finish_reason"))
 				return len(a.Finish) == 0
 			})
 		}
@@ -49,8 +47,8 @@ func chatEvent(kind, data []byte, a *Answer) mark {
 	var m mark
 	told := false
 	choices := -1
-	gjson.Parse(String(data)).ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	members(String(data), func(key, v string) bool {
+		switch key {
 		case "model":
 			set(&a.Model, v)
 		case "service_tier":
@@ -59,9 +57,9 @@ func chatEvent(kind, data []byte, a *Answer) mark {
 			told = a.usage(v)
 		case "choices":
 			choices = 0
-			v.ForEach(func(_, choice gjson.Result) bool {
+			elements(v, func(choice string) bool {
 				choices++
-				set(&a.Finish, choice.Get("finish_reason"))
+				set(&a.Finish, member(choice, "finish_reason"))
 				return true
 			})
 		}
@@ -77,8 +75,8 @@ func chatEvent(kind, data []byte, a *Answer) mark {
 // responseObject reads a response:
 // https://platform.openai.com/docs/api-reference/responses/object
 func responseObject(body string, a *Answer) {
-	gjson.Parse(body).ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	members(body, func(key, v string) bool {
+		switch key {
 		case "model":
 			set(&a.Model, v)
 		case "service_tier":
@@ -96,7 +94,7 @@ func responseObject(body string, a *Answer) {
 // the last carry what is needed.
 func responsesEvent(kind, data []byte, a *Answer) mark {
 	if len(kind) == 0 {
-		kind = bytesOf(gjson.Get(String(data), "type").Str)
+		kind = bytesOf(str(member(String(data), "type")))
 	}
 	switch string(kind) {
 	case "response.created":
@@ -114,7 +112,5 @@ func responsesEvent(kind, data []byte, a *Answer) mark {
 }
 
 func response(data []byte, a *Answer) {
-	if r := gjson.Get(String(data), "response"); r.IsObject() {
-		responseObject(r.Raw, a)
-	}
+	responseObject(member(String(data), "response"), a)
 }
