@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -25,6 +26,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ledgerline/ledgerline/internal/embedded"
 )
@@ -133,7 +135,17 @@ func ClickHouse(t testing.TB) ClickHouseTarget {
 }
 
 // execute runs one statement over HTTP.
+// execute sends a statement. An engine that was killed, as tests do, is back within a second: a refused connection is tried again.
 func execute(target ClickHouseTarget, statement string) error {
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		err := executeOnce(target, statement)
+		if !errors.Is(err, syscall.ECONNREFUSED) || time.Since(began) > 10*time.Second {
+			return err
+		}
+	}
+}
+
+func executeOnce(target ClickHouseTarget, statement string) error {
 	request, err := http.NewRequest(http.MethodPost, "http://"+target.HTTPAddr+"/", strings.NewReader(statement))
 	if err != nil {
 		return err
