@@ -58,7 +58,9 @@ func TestEnforceAndObserve(t *testing.T) {
 		t.Errorf("recorded %s %+v", ev.Type, ev.Request.Outcome)
 	}
 
-	b = newBedWith(t, nil, func(file, text string) string { return strings.Replace(text, "attribution: enforce", "attribution: observe", 1) })
+	b = newBedWith(t, nil, func(file, text string) string {
+		return strings.Replace(text, "attribution: enforce", "attribution: observe", 1)
+	})
 	b.want(b.call("/v1/chat/completions", chatBody, "key=openkey01"), 200)
 	if team := b.only().Request.Attribution.Team; team.Provenance != event.Missing || team.Value != "" {
 		t.Errorf("team %+v", team)

@@ -385,3 +385,21 @@ func TestBypass(t *testing.T) {
 		t.Errorf("%d calls, %d recorded, %d said to have passed unrecorded", calls, recorded, passed)
 	}
 }
+
+// An answer larger than what is read whole passes as it comes, and tells its
+// usage all the same; its last piece is held until it is recorded.
+func TestLargeAnswerPasses(t *testing.T) {
+	b := newBed(t, func(o *Options, so *spool.Options) { o.MaxWhole = 10_000 })
+	for _, path := range []string{"/v1/chat/completions", "/openai/v1/models"} {
+		a := b.call(path, chatBody, "Simulate-Answer-Bytes: 300000", "Simulate-Usage: in=48,out=10")
+		if a.err != nil || path != "/openai/v1/models" && len(a.body) < 300_000 {
+			t.Fatalf("%s: %d bytes, error %v", path, len(a.body), a.err)
+		}
+	}
+	for i, ev := range b.recorded() {
+		seen, r := b.provider.Requests()[i], ev.Request
+		if r.Outcome.AnswerBytes != seen.AnswerBytes || r.Outcome.Client != "completed" || i == 0 && (r.Attempts[0].UsageSource != event.UsageProvider || r.Attempts[0].ModelServed != "gpt-5-mini") {
+			t.Errorf("%+v %+v", r.Outcome, r.Attempts)
+		}
+	}
+}

@@ -57,7 +57,8 @@ func (c *call) startStream(closes, started bool) {
 // fill takes n bytes that were read into the stream's space.
 func (c *call) fill(n int) error {
 	if c.raw {
-		return c.stream.FillRaw(n)
+		c.stream.FillRaw(n)
+		return nil
 	}
 	return c.stream.Fill(n)
 }

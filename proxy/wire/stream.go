@@ -35,6 +35,9 @@ type Stream struct {
 	joined   []byte // data of several lines; used instead of data when not empty
 	fields   bool   // the event has a field
 	terminal bool
+
+	raw   bool // FillRaw, not Fill
+	sieve sieve
 }
 
 // Reset begins a stream. With dropUsage the chunk that carries only the usage
@@ -44,7 +47,11 @@ func (s *Stream) Reset(f *Format, a *Answer, dropUsage bool) {
 	if cap(buf) > 64<<10 {
 		buf = nil // one large event must not stay in a pool
 	}
-	*s = Stream{format: f, answer: a, dropUsage: dropUsage, buf: buf, joined: s.joined[:0]}
+	kept := s.sieve.buf[:0]
+	if cap(kept) > 64<<10 {
+		kept = nil
+	}
+	*s = Stream{format: f, answer: a, dropUsage: dropUsage, buf: buf, joined: s.joined[:0], sieve: sieve{buf: kept}}
 }
 
 // Space is room for the next bytes, of at least n bytes.
@@ -86,12 +93,13 @@ func (s *Stream) Fill(n int) error {
 }
 
 // FillRaw is Fill for an answer that is no event stream: what was there before
-// may pass, and the n new bytes are held until more come.
-func (s *Stream) FillRaw(n int) error {
+// may pass, and the n new bytes are held until more come. End reads what the
+// top level of the answer tells.
+func (s *Stream) FillRaw(n int) {
+	s.raw = true
 	s.event = len(s.buf)
 	s.buf = s.buf[:len(s.buf)+n]
-	s.line, s.scanned = s.event, s.event
-	return nil
+	s.sieve.write(s.buf[s.event:])
 }
 
 // field reads the line buf[from:to].
@@ -169,6 +177,10 @@ func (s *Stream) Passed() {
 // End says that no byte follows. An event that lacks its empty line, or even
 // its line end, counts: its bytes have arrived.
 func (s *Stream) End() {
+	if s.raw {
+		s.format.body(String(s.sieve.buf), s.answer)
+		return
+	}
 	if s.terminal || len(s.buf) == s.event {
 		return
 	}
