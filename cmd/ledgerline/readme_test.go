@@ -64,6 +64,7 @@ func TestReadme(t *testing.T) {
 var (
 	hexIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	keys   = regexp.MustCompile(`\bl[lk]_[A-Za-z0-9_]+`)
+	hexes  = regexp.MustCompile(`\b(u_)?[0-9a-f]{16,64}\b`)
 	digits = regexp.MustCompile(`[0-9][0-9,.]*`)
 	spaces = regexp.MustCompile(`[ ─]+`)
 )
@@ -72,6 +73,7 @@ var (
 func masked(line string) string {
 	line = hexIDs.ReplaceAllString(line, "ID")
 	line = keys.ReplaceAllString(line, "KEY")
+	line = hexes.ReplaceAllString(line, "HEX")
 	line = digits.ReplaceAllString(line, "N")
 	return strings.TrimSpace(spaces.ReplaceAllString(line, " "))
 }
