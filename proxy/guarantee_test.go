@@ -375,14 +375,17 @@ func TestBypass(t *testing.T) {
 		}
 		return n == 2
 	})
-	recorded, passed := len(b.recorded()), 0
+	b.want(b.call("/v1/chat/completions", chatBody), 200)
+	calls++
+	recorded, passed, audits := len(b.recorded()), 0, 0
 	for _, ev := range b.events {
-		if ev.Type == event.AuditBypass && ev.Audit.Action == "bypass.end" {
-			fmt.Sscanf(ev.Audit.Reason, "%d", &passed)
+		if ev.Type == event.AuditBypass {
+			audits++
+			fmt.Sscanf(ev.Audit.Reason, "%d calls", &passed)
 		}
 	}
-	if passed < 6 || recorded+passed != calls {
-		t.Errorf("%d calls, %d recorded, %d said to have passed unrecorded", calls, recorded, passed)
+	if passed < 6 || recorded+passed != calls || audits != 2 {
+		t.Errorf("%d calls, %d recorded, %d said to have passed unrecorded, %d audit events", calls, recorded, passed, audits)
 	}
 }
 
