@@ -83,10 +83,15 @@ func prepare(engine string) (command []string, dir string, err error) {
 	return command, dir, nil
 }
 
-// sweep removes the folders of engines that were killed before they could remove their own: nobody holds their locks.
+// sweep removes the folders of engines that were killed before they could remove their own: nobody holds their locks, and they are
+// old, since nobody holds the locks of an engine that is just being started by another test binary either.
 func sweep() {
 	folders, _ := filepath.Glob(filepath.Join(os.TempDir(), "ledgerline-test-*"))
 	for _, folder := range folders {
+		info, err := os.Stat(folder)
+		if err != nil || time.Since(info.ModTime()) < time.Hour {
+			continue
+		}
 		child, err := os.Open(filepath.Join(folder, "child.lock"))
 		if err != nil {
 			continue
