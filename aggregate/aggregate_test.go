@@ -1,0 +1,363 @@
+package aggregate_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+	_ "time/tzdata"
+
+	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/aggregate/ledgertest"
+	"github.com/ledgerline/ledgerline/internal/clickhouse"
+	"github.com/ledgerline/ledgerline/internal/money"
+)
+
+var (
+	start = time.Date(2026, 10, 24, 0, 0, 0, 0, time.UTC) // Zurich sets its clocks back in the night to the 25th
+	end   = start.AddDate(0, 0, 3)
+)
+
+// ledger is a ledger of some hundred calls, rolled up through seq.
+func ledger(t *testing.T, seq uint64) (*clickhouse.DB, []ledgertest.Entry) {
+	t.Helper()
+	db := ledgertest.Open(t)
+	entries := ledgertest.Make(rand.New(rand.NewPCG(1, 2)), 250, start, end)
+	ledgertest.Post(t, db, seq, entries...)
+	rollup(t, db)
+	return db, entries
+}
+
+func options() aggregate.Options {
+	return aggregate.Options{Topic: ledgertest.Topic, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func rollup(t *testing.T, db *clickhouse.DB) aggregate.Run {
+	t.Helper()
+	run, err := aggregate.Rollup(t.Context(), db, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return run
+}
+
+func showback(t *testing.T, db *clickhouse.DB, q aggregate.Query) aggregate.Report {
+	t.Helper()
+	if q.From.IsZero() {
+		q.From, q.To = start, end
+	}
+	r, err := aggregate.Showback(t.Context(), db, q)
+	if err != nil {
+		t.Fatalf("%+v: %v", q, err)
+	}
+	return r
+}
+
+// value is a dimension of an entry.
+func value(e ledgertest.Entry, dimension string) string {
+	return map[string]string{
+		"business_unit": e.BusinessUnit, "team": e.Team, "project": e.Project, "user": e.User, "application": e.Application,
+		"use_case": e.UseCase, "provider": e.Provider, "model": e.Model, "class": e.Class, "cost_status": e.Status(),
+	}[dimension]
+}
+
+// sum adds entries up by hand.
+func sum(entries []ledgertest.Entry, key func(ledgertest.Entry) string) map[string]aggregate.Figures {
+	sums := map[string]aggregate.Figures{}
+	for _, e := range entries {
+		k := key(e)
+		f := sums[k]
+		f.Requests += int64(e.Calls)
+		cost, known := e.Cost()
+		switch {
+		case e.Unmeasured:
+			f.Unmeasured += int64(e.Sign)
+		case !known:
+			f.Unpriced += int64(e.Sign)
+			f.Quantity += e.Quantity
+		default:
+			f.Quantity += e.Quantity
+			f.Cost = f.Cost.Add(cost)
+		}
+		sums[k] = f
+	}
+	return sums
+}
+
+func total(rows []aggregate.Row) (f aggregate.Figures) {
+	for _, r := range rows {
+		f.Requests += r.Requests
+		f.Quantity += r.Quantity
+		f.Cost = f.Cost.Plus(r.Cost)
+		f.Unpriced += r.Unpriced
+		f.Unmeasured += r.Unmeasured
+	}
+	return f
+}
+
+// Showback is what one gets by adding up the entries by hand, whichever table it comes from, by each dimension, by local day,
+// hour and month of zones with odd offsets and through a change of the clocks; the rows always sum to the total.
+func TestShowbackIsTheSumOfTheEntries(t *testing.T) {
+	t.Parallel()
+	db, entries := ledger(t, 1000)
+	want := sum(entries, func(ledgertest.Entry) string { return "" })[""]
+	zone := func(name string) *time.Location {
+		z, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return z
+	}
+	type ask struct {
+		q      aggregate.Query
+		source string
+		key    func(ledgertest.Entry) string
+	}
+	var asks []ask
+	for _, d := range aggregate.Dimensions {
+		source := "cells"
+		if d == "user" {
+			source = "user_days"
+		}
+		asks = append(asks, ask{aggregate.Query{GroupBy: []string{d}}, source, func(e ledgertest.Entry) string { return value(e, d) }})
+	}
+	asks = append(asks, ask{aggregate.Query{GroupBy: []string{"user", "application"}}, "ledger", func(e ledgertest.Entry) string { return value(e, "user") + "|" + e.Application }})
+	for _, name := range []string{"UTC", "Europe/Zurich", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York"} {
+		z := zone(name)
+		asks = append(asks,
+			ask{aggregate.Query{GroupBy: []string{"day", "team"}, TZ: z}, "cells", func(e ledgertest.Entry) string { return e.Time.In(z).Format(time.DateOnly) + "|" + e.Team }},
+			ask{aggregate.Query{GroupBy: []string{"month"}, TZ: z}, "cells", func(e ledgertest.Entry) string { return e.Time.In(z).Format("2006-01") }},
+			ask{aggregate.Query{GroupBy: []string{"hour"}, TZ: z}, "cells", func(e ledgertest.Entry) string {
+				local := e.Time.In(z)
+				return local.Add(-time.Duration(local.Minute())*time.Minute - time.Duration(local.Second())*time.Second - time.Duration(local.Nanosecond())).Format(time.RFC3339)
+			}},
+		)
+	}
+	for _, a := range asks {
+		name := fmt.Sprint(a.q.GroupBy, " ", a.q.TZ)
+		r := showback(t, db, a.q)
+		if r.Source != a.source {
+			t.Errorf("%s: read from %s, want %s", name, r.Source, a.source)
+		}
+		if r.Total != want || total(r.Rows) != want {
+			t.Errorf("%s: total %+v, rows sum to %+v, want %+v", name, r.Total, total(r.Rows), want)
+		}
+		sums := sum(entries, a.key)
+		for _, row := range r.Rows {
+			if k := strings.Join(row.Group, "|"); sums[k] != row.Figures {
+				t.Errorf("%s: %q is %+v, want %+v", name, k, row.Figures, sums[k])
+			}
+		}
+		// A bound inside a cell is read from the ledger itself, and must agree.
+		slow := a.q
+		slow.From, slow.To = start, end.Add(time.Microsecond)
+		if s := showback(t, db, slow); s.Source != "ledger" || !reflect.DeepEqual(s.Rows, r.Rows) || s.Total != r.Total {
+			t.Errorf("%s: the %s says other than %s", name, s.Source, r.Source)
+		}
+	}
+	filtered := showback(t, db, aggregate.Query{GroupBy: []string{"model"}, Filters: map[string][]string{"team": {"risk", ""}, "provider": {"openai"}}})
+	sums := sum(entries, func(e ledgertest.Entry) string {
+		if (e.Team == "risk" || e.Team == "") && e.Provider == "openai" {
+			return "in"
+		}
+		return "out"
+	})
+	if filtered.Total != sums["in"] {
+		t.Errorf("filtered: %+v, want %+v", filtered.Total, sums["in"])
+	}
+	var pages []aggregate.Row
+	for more := true; more; {
+		p := showback(t, db, aggregate.Query{GroupBy: []string{"team", "model", "class"}, Limit: 7, Offset: len(pages)})
+		if p.Total != want {
+			t.Errorf("the total of a page is %+v, want %+v", p.Total, want)
+		}
+		pages, more = append(pages, p.Rows...), p.More
+	}
+	if got := total(pages); got != want {
+		t.Errorf("pages sum to %+v, want %+v", got, want)
+	}
+}
+
+// What was answered as of a recorded_seq is answered again, after more entries, corrections and rollups.
+func TestAsOfIsReproducible(t *testing.T) {
+	t.Parallel()
+	db, entries := ledger(t, 1000)
+	q := aggregate.Query{GroupBy: []string{"day", "team", "model"}}
+	before := showback(t, db, q)
+	if before.AsOf != 1000 {
+		t.Fatalf("as of %d, want 1000", before.AsOf)
+	}
+	more := ledgertest.Make(rand.New(rand.NewPCG(3, 4)), 50, start, end)
+	corrected := entries[0]
+	corrected.Restatement, corrected.Rate = 1, corrected.Rate+1
+	more = append(more, entries[0].Reverse(1), corrected)
+	ledgertest.Post(t, db, 2000, more...)
+	if now := showback(t, db, q); !reflect.DeepEqual(now, before) {
+		t.Error("entries that are not rolled up yet changed the answer")
+	}
+	if run := rollup(t, db); run.Through != 2000 {
+		t.Fatalf("rolled up through %d, want 2000", run.Through)
+	}
+	after := showback(t, db, q)
+	if want := sum(append(entries[:len(entries):len(entries)], more...), func(ledgertest.Entry) string { return "" })[""]; after.Total != want {
+		t.Errorf("after: %+v, want %+v", after.Total, want)
+	}
+	q.AsOf = before.AsOf
+	again := showback(t, db, q)
+	if again.Source != "ledger" {
+		t.Errorf("an earlier N was read from %s", again.Source)
+	}
+	again.Source = before.Source
+	if !reflect.DeepEqual(again, before) {
+		t.Error("as of 1000 the answer is another one now")
+	}
+	q.AsOf = 3000
+	if _, err := aggregate.Showback(t.Context(), db, withPeriod(q)); !errors.Is(err, aggregate.ErrAsOf) {
+		t.Errorf("as of the future: %v", err)
+	}
+	verify(t, db)
+}
+
+func withPeriod(q aggregate.Query) aggregate.Query {
+	q.From, q.To = start, end
+	return q
+}
+
+// verify proves the rollups, which must be green.
+func verify(t *testing.T, db *clickhouse.DB) {
+	t.Helper()
+	proofs, err := aggregate.VerifyRollups(t.Context(), db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range proofs {
+		if !proofs[i].OK() || proofs[i].Checked == 0 {
+			t.Errorf("%+v", proofs[i])
+		}
+	}
+}
+
+// A rollup makes only the days again that changed, and a second one none.
+func TestRollupTouchesWhatChanged(t *testing.T) {
+	t.Parallel()
+	db, _ := ledger(t, 1000)
+	if run := rollup(t, db); len(run.Days) != 0 {
+		t.Errorf("without news it made %v again", run.Days)
+	}
+	day := start.AddDate(0, 0, 1)
+	late := ledgertest.Make(rand.New(rand.NewPCG(5, 6)), 5, day, day.Add(time.Hour))
+	if err := db.Insert(t.Context(), "batches", "", []clickhouse.Column{
+		{Name: "topic", Data: []string{ledgertest.Topic}}, {Name: "first_offset", Data: []uint64{2000}}, {Name: "next_offset", Data: []uint64{2000}},
+		{Name: "recorded_seq", Data: []uint64{2000}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ledgertest.Post(t, db, 3000, late...)
+	run := rollup(t, db)
+	if len(run.Days) != 1 || !run.Days[0].Equal(day) {
+		t.Errorf("made %v again, want %v", run.Days, day)
+	}
+	verify(t, db)
+}
+
+// A rollup that is killed at any statement is put right by the next.
+func TestRollupKilledAnywhere(t *testing.T) {
+	t.Parallel()
+	db, _ := ledger(t, 1000)
+	killed := 0
+	for n := range 12 {
+		seq := uint64(2000 + n)
+		ledgertest.Post(t, db, seq, ledgertest.Make(rand.New(rand.NewPCG(7, uint64(n))), 20, start, end)...)
+		ctx, cancel := context.WithCancel(t.Context())
+		o := options()
+		calls := 0
+		o.Now = func() time.Time { // the lock's clock is read at every step
+			if calls++; calls > n {
+				cancel()
+			}
+			return time.Now()
+		}
+		if _, err := aggregate.Rollup(ctx, db, o); err != nil {
+			killed++
+		}
+		cancel()
+		o = options()
+		o.Exclusive = true
+		if _, err := aggregate.Rollup(t.Context(), db, o); err != nil {
+			t.Fatal(err)
+		}
+		verify(t, db)
+	}
+	if killed < 4 {
+		t.Errorf("%d of 12 rollups were killed; the test does not do what it says", killed)
+	}
+}
+
+// Every planted damage of the rollups is reported.
+func TestVerifyFindsDamage(t *testing.T) {
+	t.Parallel()
+	for name, statement := range map[string]string{
+		"a cell is gone":      "DELETE FROM cells WHERE cell = (SELECT min(cell) FROM cells)",
+		"a cell too many":     "INSERT INTO cells SELECT * FROM cells ORDER BY cell LIMIT 1",
+		"a cost":              "ALTER TABLE cells UPDATE cost = cost + toDecimal128('0.000000000001', 12) WHERE cell = (SELECT min(cell) FROM cells) SETTINGS mutations_sync = 2",
+		"a quantity":          "ALTER TABLE cells UPDATE quantity = quantity - 1 WHERE cell = (SELECT max(cell) FROM cells) SETTINGS mutations_sync = 2",
+		"a hash":              "ALTER TABLE user_days UPDATE hash = hash + 1 WHERE team = 'risk' SETTINGS mutations_sync = 2",
+		"a user is gone":      "DELETE FROM user_days WHERE user = (SELECT min(user) FROM user_days)",
+		"an entry is gone":    "DELETE FROM charges WHERE event_id = (SELECT min(event_id) FROM charges)",
+		"a day of no entries": "INSERT INTO cells (cell, team, requests, entries) VALUES ('2020-01-01 00:00:00', 'ghost', 1, 1)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, _ := ledger(t, 1000)
+			verify(t, db)
+			if err := db.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+			proofs, err := aggregate.VerifyRollups(t.Context(), db)
+			if err != nil {
+				t.Fatal(err)
+			}
+			red := 0
+			for i := range proofs {
+				if !proofs[i].OK() {
+					red++
+					if len(proofs[i].Problems) == 0 {
+						t.Errorf("red without a word: %+v", proofs[i])
+					}
+				}
+			}
+			if red == 0 {
+				t.Error("not found")
+			}
+		})
+	}
+}
+
+func TestShowbackRefuses(t *testing.T) {
+	t.Parallel()
+	db := ledgertest.Open(t)
+	for name, q := range map[string]aggregate.Query{
+		"twice":      {GroupBy: []string{"team", "team"}},
+		"unknown":    {GroupBy: []string{"colour"}},
+		"periods":    {GroupBy: []string{"day", "month"}},
+		"filter":     {Filters: map[string][]string{"colour": {"red"}}},
+		"negative":   {Limit: -1},
+		"order":      {From: end, To: start},
+		"empty zone": {From: end, To: end},
+	} {
+		if q.From.IsZero() {
+			q.From, q.To = start, end
+		}
+		if _, err := aggregate.Showback(t.Context(), db, q); !errors.Is(err, aggregate.ErrQuery) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r, err := aggregate.Showback(t.Context(), db, aggregate.Query{From: start, To: end, GroupBy: []string{"team"}})
+	if err != nil || len(r.Rows) != 0 || r.Total.Cost != (money.Sum{}) || !r.CompleteThrough.IsZero() {
+		t.Errorf("an empty ledger: %+v, %v", r, err)
+	}
+}
