@@ -47,8 +47,7 @@ type Keys struct {
 	path string
 
 	mu   sync.Mutex
-	seen time.Time // modification time of what was read
-	size int64
+	seen fs.FileInfo // of what was read; every change makes a new file
 	keys map[string]Key
 }
 
@@ -71,7 +70,7 @@ func (k *Keys) read() error {
 	if err != nil {
 		return fmt.Errorf("read the API keys: %w", err)
 	}
-	if info.ModTime().Equal(k.seen) && info.Size() == k.size {
+	if k.seen != nil && os.SameFile(info, k.seen) && info.ModTime().Equal(k.seen.ModTime()) {
 		return nil
 	}
 	text, err := os.ReadFile(k.path)
@@ -89,7 +88,7 @@ func (k *Keys) read() error {
 		}
 		keys[key.ID] = key
 	}
-	k.keys, k.seen, k.size = keys, info.ModTime(), info.Size()
+	k.keys, k.seen = keys, info
 	return nil
 }
 
@@ -102,7 +101,9 @@ func (k *Keys) Count() int {
 }
 
 // Add makes a key and returns its text, which is kept nowhere.
-func (k *Keys) Add(name string, scope Scope) (text string, err error) { return k.add(name, scope, false) }
+func (k *Keys) Add(name string, scope Scope) (text string, err error) {
+	return k.add(name, scope, false)
+}
 
 // Replace is Add that ends earlier keys of the same name.
 func (k *Keys) Replace(name string, scope Scope) (text string, err error) {
@@ -147,7 +148,7 @@ func (k *Keys) add(name string, scope Scope, replace bool) (string, error) {
 		os.Remove(temp.Name())
 		return "", fmt.Errorf("write the API keys: %w", err)
 	}
-	k.seen = time.Time{}
+	k.seen = nil
 	return text, k.read()
 }
 

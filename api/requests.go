@@ -399,4 +399,3 @@ func (s *server) unpriced(c echo.Context) error {
 		stamp
 	}{slices.Clip(rows), stampOf(asOf)})
 }
-
