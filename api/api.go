@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,8 +107,7 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), timeout)
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
-		err := s.guarded(c, next)
-		if err != nil {
+		if err := s.guarded(c, next); err != nil {
 			c.Error(err)
 		}
 		route := c.Path()
@@ -118,9 +119,22 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-func (s *server) guarded(c echo.Context, next echo.HandlerFunc) (err error) {
-	if len(c.Request().URL.RawQuery) > maxQuery {
+// guarded refuses a query that is too long or that would be read in part only.
+func (s *server) guarded(c echo.Context, next echo.HandlerFunc) error {
+	query := c.Request().URL.RawQuery
+	if len(query) > maxQuery {
 		return problem(http.StatusRequestURITooLong, "query_too_long", fmt.Sprintf("the query is over %d bytes", maxQuery))
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return invalid("query", "not name=value pairs joined by &, percent-encoded")
+	}
+	for name, all := range values {
+		for _, text := range append(all, name) {
+			if !utf8.ValidString(text) || strings.ContainsRune(text, 0) {
+				return invalid(printable(name), "not UTF-8 text")
+			}
+		}
 	}
 	return next(c)
 }
@@ -129,9 +143,9 @@ func (s *server) guarded(c echo.Context, next echo.HandlerFunc) (err error) {
 func (s *server) admit(scopes []Scope) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			text, bearer := strings.CutPrefix(c.Request().Header.Get("Authorization"), "Bearer ")
+			scheme, text, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
 			key, ok := s.Keys.Find(text)
-			if !bearer || !ok {
+			if !strings.EqualFold(scheme, "Bearer") || !ok {
 				c.Response().Header().Set("WWW-Authenticate", `Bearer realm="ledgerline"`)
 				return problem(http.StatusUnauthorized, "key_missing", "an API key is needed: Authorization: Bearer lk_…")
 			}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ledgerline/ledgerline/aggregate"
@@ -46,7 +47,7 @@ func (p *params) all(name string) []string {
 	return values
 }
 
-// one is the value of a parameter that stands once at most; empty when it is not there.
+// one is the value of a parameter that stands once at most, and is not empty then; empty when it is not there.
 func (p *params) one(name string) string {
 	values := p.all(name)
 	if len(values) > 1 {
@@ -54,6 +55,9 @@ func (p *params) one(name string) string {
 	}
 	if len(values) == 0 {
 		return ""
+	}
+	if values[0] == "" {
+		p.fail(invalid(name, "empty"))
 	}
 	return values[0]
 }
@@ -69,6 +73,33 @@ func (p *params) number(name string, low, high, otherwise uint64) uint64 {
 	}
 	return n
 }
+
+// groupBy is the dimensions and the period of showback's rows.
+func (p *params) groupBy() []string {
+	text := p.one("group_by")
+	if text == "" {
+		return []string{}
+	}
+	groups := strings.Split(text, ",")
+	periods := 0
+	for i, g := range groups {
+		switch {
+		case slices.Contains(groups[:i], g):
+			p.fail(invalid("group_by", printable(g)+" twice"))
+		case slices.Contains(aggregate.Periods, g):
+			periods++
+		case !slices.Contains(aggregate.Dimensions, g):
+			p.fail(invalid("group_by", fmt.Sprintf("%s; known are %v and %v", printable(g), aggregate.Dimensions, aggregate.Periods)))
+		}
+	}
+	if periods > 1 {
+		p.fail(invalid("group_by", fmt.Sprintf("at most one of %v", aggregate.Periods)))
+	}
+	return groups
+}
+
+// asOf is the recorded_seq to answer as of; 0: the newest that is complete.
+func (p *params) asOf() uint64 { return p.number("as_of", 0, 1<<62, 0) }
 
 // limit is the page size.
 func (p *params) limit() int { return int(p.number("limit", 1, maxPage, 100)) }

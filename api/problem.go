@@ -46,6 +46,8 @@ func (s *server) fail(err error, c echo.Context) {
 			code = "bad_request"
 		}
 		p = problem(framework.Code, code, "")
+	case errors.Is(c.Request().Context().Err(), context.Canceled): // nobody reads this; it must not look like a mistake of ours
+		p = &Problem{Type: "about:blank", Title: "Client Closed Request", Status: 499, Code: "client_left"}
 	case errors.Is(err, context.DeadlineExceeded):
 		p = problem(http.StatusServiceUnavailable, "too_slow", "the answer took over "+timeout.String()+"; ask for less")
 	case clickhouse.Temporary(err):

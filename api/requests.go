@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -70,16 +69,21 @@ func (s *server) requests(c echo.Context) error {
 	limit := p.limit()
 	args := []clickhouse.Arg{
 		clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()), clickhouse.Param("limit", uint64(limit)+1),
-		clickhouse.Param("status", p.number("status", 0, 999, 0)),
 	}
+	status := int64(-1) // any
+	if query.Has("status") {
+		status = int64(p.number("status", 0, 999, 0))
+	}
+	args = append(args, clickhouse.Param("status", status))
 	for _, name := range requestFilters {
 		args = append(args, clickhouse.Param(name, append([]string{}, p.all(name)...)))
 	}
 	at := cursor{position: uint64(to.UnixMicro())}
-	asOf := p.number("as_of", 0, 1<<62, 0)
+	asOf := p.asOf()
+	asked := question{c.Path(), from, to, query}
 	if text := p.one("cursor"); text != "" {
 		var err error
-		if at, err = parseCursor(text, query); err != nil {
+		if at, err = parseCursor(text, asked); err != nil {
 			p.fail(err)
 		}
 		asOf = at.asOf
@@ -92,7 +96,7 @@ func (s *server) requests(c echo.Context) error {
 		return err
 	}
 	if asOf > latest {
-		return invalid("as_of", fmt.Sprintf("lies after what is complete, %d", latest))
+		return invalid("as_of", "lies after what is complete; leave it out for the newest")
 	}
 	if asOf == 0 {
 		asOf = latest
@@ -114,7 +118,7 @@ func (s *server) requests(c echo.Context) error {
 		if err != nil {
 			return err
 		}
-		answer.NextCursor = cursor{asOf: asOf, position: uint64(t.UnixMicro()), id: id}.text(query)
+		answer.NextCursor = cursor{asOf: asOf, position: uint64(t.UnixMicro()), id: id}.text(asked)
 	}
 	answer.Requests = append(answer.Requests, rows...)
 	return c.JSON(http.StatusOK, answer)
@@ -297,9 +301,10 @@ func (s *server) find(ctx context.Context, id event.ID) (*requestAnswer, error) 
 		return nil, fmt.Errorf("find the entries of a request: %w", err)
 	}
 	var total money.Sum
-	unknown := 0
+	unknown, standing := 0, map[string]int{}
 	for i := range entries {
 		e := &entries[i]
+		standing[e.CostStatus] += int(e.Sign)
 		if e.Rate != nil {
 			text := money.Rate(*e.Rate).PerMillion()
 			e.PerMillion = &text
@@ -320,14 +325,10 @@ func (s *server) find(ctx context.Context, id event.ID) (*requestAnswer, error) 
 		a.Cost = &text
 	}
 	a.Entries = append([]entry{}, entries...)
-	var status []struct {
-		CostStatus string `ch:"cost_status"`
-	}
-	if err := s.DB.Select(ctx, &status, sql.Query("requests_status"), args...); err != nil {
-		return nil, fmt.Errorf("find the state of a request: %w", err)
-	}
-	if len(status) > 0 {
-		a.CostStatus = status[0].CostStatus
+	for _, status := range costStatuses {
+		if standing[status] > 0 {
+			a.CostStatus = status
+		}
 	}
 	var later []struct {
 		Raw string `ch:"raw"`
@@ -346,7 +347,10 @@ func (s *server) find(ctx context.Context, id event.ID) (*requestAnswer, error) 
 	return a, nil
 }
 
-// view is what an event says of its call.
+// costStatuses are all, from the best to the worst.
+var costStatuses = []string{ingest.Free, ingest.Exact, ingest.Estimated, ingest.Partial, ingest.Unpriced, ingest.Missing}
+
+// view is what an event says of its call, which has bought nothing until its entries say so.
 func view(ev *event.Event) *requestAnswer {
 	r := ev.Request
 	a := &requestAnswer{
@@ -354,6 +358,7 @@ func view(ev *event.Event) *requestAnswer {
 		Stream: r.Call.Stream, ModelAsked: r.Call.Model, Workload: r.Call.Workload, KeyID: r.Caller.KeyID, TraceID: r.Call.TraceID,
 		Attribution: map[string]dimension{},
 		Decision:    decision{r.Decision.Rule, r.Decision.Why, []rejected{}, r.Decision.Governance, r.Decision.Commit},
+		CostStatus:  ingest.Free,
 		Attempts:    []attempt{}, Adjustments: []adjustment{},
 		Outcome: outcome{r.Outcome.Status, r.Outcome.Code, r.Outcome.Finish, r.Outcome.Served, r.Outcome.Latency, r.Outcome.FirstByte,
 			r.Outcome.Client, r.Outcome.Upstream, r.Outcome.AnswerBytes},
@@ -389,7 +394,7 @@ func (s *server) unpriced(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	rows := []unpricedRow{}
+	var rows []unpricedRow
 	err = s.DB.Select(c.Request().Context(), &rows, sql.Query("unpriced"), clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()), clickhouse.Param("as_of", asOf))
 	if err != nil {
 		return fmt.Errorf("list what is unpriced: %w", err)
@@ -397,5 +402,5 @@ func (s *server) unpriced(c echo.Context) error {
 	return c.JSON(http.StatusOK, struct {
 		Unpriced []unpricedRow `json:"unpriced"`
 		stamp
-	}{slices.Clip(rows), stampOf(asOf)})
+	}{append([]unpricedRow{}, rows...), stampOf(asOf)})
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
@@ -30,11 +31,16 @@ func figuresOf(f aggregate.Figures) figures { return figures(f) }
 // stamp says what a figure holds.
 type stamp struct {
 	AsOf            string `json:"as_of"`            // recorded_seq
-	CompleteThrough string `json:"complete_through"` // everything recorded until then is in
+	CompleteThrough *string `json:"complete_through"` // everything recorded until then is in; null: nothing is
 }
 
 func stampOf(asOf uint64) stamp {
-	return stamp{strconv.FormatUint(asOf, 10), aggregate.Complete(asOf).Format(time.RFC3339Nano)}
+	s := stamp{AsOf: strconv.FormatUint(asOf, 10)}
+	if asOf > 0 {
+		text := aggregate.Complete(asOf).Format(time.RFC3339Nano)
+		s.CompleteThrough = &text
+	}
+	return s
 }
 
 type showbackAnswer struct {
@@ -49,12 +55,9 @@ func (s *server) showback(c echo.Context) error {
 	query := c.QueryParams()
 	p := &params{values: query}
 	zone := p.zone()
-	q := aggregate.Query{TZ: zone, Filters: p.filters(), Limit: p.limit()}
+	q := aggregate.Query{TZ: zone, GroupBy: p.groupBy(), Filters: p.filters(), AsOf: p.asOf(), Limit: p.limit()}
 	q.From, q.To = p.period(s.Now(), zone)
-	if text := p.one("group_by"); text != "" {
-		q.GroupBy = strings.Split(text, ",")
-	}
-	q.AsOf = p.number("as_of", 0, 1<<62, 0)
+	asked := question{c.Path(), q.From, q.To, query}
 	format := p.one("format")
 	if format == "" && strings.Contains(c.Request().Header.Get("Accept"), "text/csv") {
 		format = "csv"
@@ -63,7 +66,7 @@ func (s *server) showback(c echo.Context) error {
 		p.fail(invalid("format", "json or csv"))
 	}
 	if text := p.one("cursor"); text != "" {
-		at, err := parseCursor(text, query)
+		at, err := parseCursor(text, asked)
 		if err != nil {
 			p.fail(err)
 		}
@@ -74,21 +77,21 @@ func (s *server) showback(c echo.Context) error {
 	}
 	r, err := aggregate.Showback(c.Request().Context(), s.DB, q)
 	switch {
-	case errors.Is(err, aggregate.ErrQuery):
-		return problem(http.StatusBadRequest, "invalid_query", strings.TrimPrefix(err.Error(), aggregate.ErrQuery.Error()+": "))
+	case errors.Is(err, aggregate.ErrQuery): // all else was checked above
+		return invalid("tz", strings.TrimPrefix(err.Error(), aggregate.ErrQuery.Error()+": "))
 	case errors.Is(err, aggregate.ErrAsOf):
-		return invalid("as_of", err.Error())
+		return invalid("as_of", "lies after what is complete; leave it out for the newest")
 	case err != nil:
 		return err
 	}
 	next := ""
 	if r.More {
-		next = cursor{asOf: r.AsOf, position: uint64(q.Offset + len(r.Rows))}.text(query)
+		next = cursor{asOf: r.AsOf, position: uint64(q.Offset + len(r.Rows))}.text(asked)
 	}
 	if format == "csv" {
 		return s.showbackCSV(c, r, next)
 	}
-	answer := showbackAnswer{GroupBy: append([]string{}, q.GroupBy...), Rows: []json.RawMessage{}, Total: figuresOf(r.Total), stamp: stampOf(r.AsOf), NextCursor: next}
+	answer := showbackAnswer{GroupBy: q.GroupBy, Rows: []json.RawMessage{}, Total: figuresOf(r.Total), stamp: stampOf(r.AsOf), NextCursor: next}
 	for _, row := range r.Rows {
 		text, err := rowJSON(q.GroupBy, row)
 		if err != nil {
@@ -121,26 +124,38 @@ func rowJSON(groupBy []string, row aggregate.Row) (json.RawMessage, error) {
 func (s *server) showbackCSV(c echo.Context, r aggregate.Report, next string) error {
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "text/csv; charset=utf-8")
-	h.Set("Ledger-As-Of", stampOf(r.AsOf).AsOf)
-	h.Set("Ledger-Complete-Through", stampOf(r.AsOf).CompleteThrough)
+	at := stampOf(r.AsOf)
+	h.Set("Ledger-As-Of", at.AsOf)
+	if at.CompleteThrough != nil {
+		h.Set("Ledger-Complete-Through", *at.CompleteThrough)
+	}
 	h.Set("Ledger-Next-Cursor", next)
+	for i, text := range figureTexts(r.Total) {
+		h.Set("Ledger-Total-"+figureNames[i], text)
+	}
 	c.Response().WriteHeader(http.StatusOK)
 	w := csv.NewWriter(c.Response())
-	w.Write(append(append([]string{}, r.GroupBy...), "requests", "quantity", "cost", "unpriced", "unmeasured"))
+	w.Write(append(append([]string{}, r.GroupBy...), figureNames...))
 	for _, row := range r.Rows {
 		line := make([]string, 0, len(row.Group)+5)
 		for _, v := range row.Group {
 			line = append(line, formulaSafe(v))
 		}
-		w.Write(append(line, fmt.Sprint(row.Requests), fmt.Sprint(row.Quantity), row.Cost.String(), fmt.Sprint(row.Unpriced), fmt.Sprint(row.Unmeasured)))
+		w.Write(append(line, figureTexts(row.Figures)...))
 	}
 	w.Flush()
 	return w.Error()
 }
 
-// formulaSafe is a text that no spreadsheet takes for a formula (OWASP, CSV injection).
+var figureNames = []string{"requests", "quantity", "cost", "unpriced", "unmeasured"}
+
+func figureTexts(f aggregate.Figures) []string {
+	return []string{fmt.Sprint(f.Requests), fmt.Sprint(f.Quantity), f.Cost.String(), fmt.Sprint(f.Unpriced), fmt.Sprint(f.Unmeasured)}
+}
+
+// formulaSafe is a text that no spreadsheet takes for a formula (OWASP, CSV injection; full-width forms count in some locales).
 func formulaSafe(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if first, _ := utf8.DecodeRuneInString(s); s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + s
 	}
 	return s

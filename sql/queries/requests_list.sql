@@ -1,4 +1,6 @@
--- calls of a period, newest first, as of a recorded_seq, from before the last row of the page before
+-- calls of a period, newest first, that were recorded up to as_of, from before the last row of the page before
+-- A row says what is known now: a restatement takes the place of what was there. That a restated call had been recorded before
+-- as_of is told by its event; when nothing was restated since, that part reads next to nothing.
 SELECT
     toString(r.event_id) AS id,
     concat(formatDateTime(r.time, '%Y-%m-%dT%H:%i:%S', 'UTC'), '.', leftPad(toString(toUnixTimestamp64Micro(r.time) % 1000000), 6, '0'), 'Z') AS at,
@@ -15,7 +17,16 @@ FROM requests AS r FINAL
 WHERE r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
     AND (r.time < fromUnixTimestamp64Micro({before:Int64}, 'UTC')
         OR r.time = fromUnixTimestamp64Micro({before:Int64}, 'UTC') AND r.event_id < toUUID({before_id:String}))
-    AND r.recorded_seq <= {as_of:UInt64}
+    AND (r.recorded_seq <= {as_of:UInt64} OR (r.time, r.event_id) IN (
+        SELECT e.time, e.event_id
+        FROM events AS e FINAL
+        WHERE e.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND e.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+            AND e.recorded_seq <= {as_of:UInt64}
+            AND (e.time, e.event_id) IN (
+                SELECT s.time, s.event_id
+                FROM requests AS s
+                WHERE s.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND s.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+                    AND s.restatement > 0 AND s.recorded_seq > {as_of:UInt64})))
     AND (empty({business_unit:Array(String)}) OR r.business_unit IN {business_unit:Array(String)})
     AND (empty({team:Array(String)}) OR r.team IN {team:Array(String)})
     AND (empty({project:Array(String)}) OR r.project IN {project:Array(String)})
@@ -26,9 +37,9 @@ WHERE r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromU
     AND (empty({type:Array(String)}) OR r.type IN {type:Array(String)})
     AND (empty({cost_status:Array(String)}) OR r.cost_status IN {cost_status:Array(String)})
     AND (empty({provider:Array(String)}) OR hasAny(r.attempt_provider, {provider:Array(String)}))
-    AND (empty({model:Array(String)}) OR hasAny(r.attempt_model_served, {model:Array(String)}))
+    AND (empty({model:Array(String)}) OR hasAny(arrayMap((served, requested) -> if(served != '', served, requested), r.attempt_model_served, r.attempt_model_requested), {model:Array(String)}))
     AND (empty({key_id:Array(String)}) OR r.key_id IN {key_id:Array(String)})
-    AND ({status:UInt64} = 0 OR r.status = {status:UInt64})
+    AND ({status:Int64} < 0 OR r.status = {status:Int64})
 ORDER BY r.time DESC, r.event_id DESC
 LIMIT {limit:UInt64}
 SETTINGS do_not_merge_across_partitions_select_final = 1
