@@ -30,7 +30,7 @@ func figuresOf(f aggregate.Figures) figures { return figures(f) }
 
 // stamp says what a figure holds.
 type stamp struct {
-	AsOf            string `json:"as_of"`            // recorded_seq
+	AsOf            string  `json:"as_of"`            // recorded_seq
 	CompleteThrough *string `json:"complete_through"` // everything recorded until then is in; null: nothing is
 }
 
