@@ -122,6 +122,29 @@ func (f *engineFlags) ensureTopics(ctx context.Context, cfg kafka.Config, log *s
 	)
 }
 
+// open gives log and store to a command that needs both, topics and tables up to date. close ends what was started.
+func (f *engineFlags) open(cmd *cobra.Command, log *slog.Logger) (cfg kafka.Config, db *clickhouse.DB, close func(), err error) {
+	cfg, broker, err := f.startKafka(cmd.Context(), log)
+	if err != nil {
+		return cfg, nil, nil, err
+	}
+	db, store, err := f.openStore(cmd.Context(), log, fetchProgress(cmd.ErrOrStderr()))
+	if err != nil {
+		broker.Close()
+		return cfg, nil, nil, err
+	}
+	close = func() {
+		db.Close()
+		store.Close()
+		broker.Close()
+	}
+	if err := f.ensureTopics(cmd.Context(), cfg, log); err != nil {
+		close()
+		return cfg, nil, nil, err
+	}
+	return cfg, db, close, nil
+}
+
 // openStore opens the store, outside or embedded (started unless it runs already), and brings its tables up to date.
 func (f *engineFlags) openStore(ctx context.Context, log *slog.Logger, progress embedded.Progress) (*clickhouse.DB, engine, error) {
 	cfg, running, err := f.startClickHouse(ctx, log, progress)

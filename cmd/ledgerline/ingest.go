@@ -24,20 +24,11 @@ func ingestCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
 			registry := prometheus.NewRegistry()
-			cfg, broker, err := engines.startKafka(cmd.Context(), log)
+			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
 			}
-			defer broker.Close()
-			db, store, err := engines.openStore(cmd.Context(), log, fetchProgress(cmd.ErrOrStderr()))
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			defer db.Close()
-			if err := engines.ensureTopics(cmd.Context(), cfg, log); err != nil {
-				return err
-			}
+			defer close()
 			group, ctx := errgroup.WithContext(cmd.Context())
 			group.Go(func() error { return admin.serve(ctx, engines.data, registry, log) })
 			group.Go(func() error { return runIngest(ctx, engines.topics, cfg, db, registry, log) })

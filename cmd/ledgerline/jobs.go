@@ -24,20 +24,11 @@ func jobsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
-			cfg, broker, err := engines.startKafka(cmd.Context(), log)
+			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
 			}
-			defer broker.Close()
-			db, store, err := engines.openStore(cmd.Context(), log, fetchProgress(cmd.ErrOrStderr()))
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			defer db.Close()
-			if err := engines.ensureTopics(cmd.Context(), cfg, log); err != nil {
-				return err
-			}
+			defer close()
 			return runJobs(cmd.Context(), engines.topics, cfg, db, log)
 		},
 	}

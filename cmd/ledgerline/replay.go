@@ -22,17 +22,11 @@ func replayCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
-			cfg, broker, err := engines.startKafka(cmd.Context(), log)
+			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
 			}
-			defer broker.Close()
-			db, store, err := engines.openStore(cmd.Context(), log, fetchProgress(cmd.ErrOrStderr()))
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			defer db.Close()
+			defer close()
 			r, err := ingest.Replay(cmd.Context(), ingest.ReplayOptions{
 				DB: db, Topic: engines.topics.events(), Kafka: cfg, GovernanceTopic: engines.topics.governance(), DryRun: dry, Now: time.Now, Logger: log,
 			})

@@ -32,17 +32,11 @@ Exit code 0: all green. 1: something is red, or could not be proved.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
-			cfg, broker, err := engines.startKafka(cmd.Context(), log)
+			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
 			}
-			defer broker.Close()
-			db, store, err := engines.openStore(cmd.Context(), log, fetchProgress(cmd.ErrOrStderr()))
-			if err != nil {
-				return err
-			}
-			defer store.Close()
-			defer db.Close()
+			defer close()
 			return verifyBooks(cmd.Context(), engines.topics, cfg, db, log, cmd.OutOrStdout())
 		},
 	}
