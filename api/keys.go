@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -47,7 +49,7 @@ type Keys struct {
 	path string
 
 	mu   sync.Mutex
-	seen fs.FileInfo // of what was read; every change makes a new file
+	text []byte // of the file, as it was read last
 	keys map[string]Key
 }
 
@@ -60,22 +62,19 @@ func OpenKeys(path string) (*Keys, error) {
 	return k, k.read()
 }
 
-// read takes in the file if it changed. The caller holds mu, or nobody else has k yet.
+// read takes in the file if it changed. It reads all of it each time: two changes within a tick of the file system's clock can leave
+// size, time and inode as they were. The caller holds mu, or nobody else has k yet.
 func (k *Keys) read() error {
-	info, err := os.Stat(k.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		k.keys = map[string]Key{}
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read the API keys: %w", err)
-	}
-	if k.seen != nil && os.SameFile(info, k.seen) && info.ModTime().Equal(k.seen.ModTime()) {
-		return nil
-	}
 	text, err := os.ReadFile(k.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		k.text, k.keys = nil, map[string]Key{}
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("read the API keys: %w", err)
+	}
+	if bytes.Equal(text, k.text) {
+		return nil
 	}
 	var list []Key
 	if err := json.Unmarshal(text, &list); err != nil {
@@ -88,7 +87,7 @@ func (k *Keys) read() error {
 		}
 		keys[key.ID] = key
 	}
-	k.keys, k.seen = keys, info
+	k.text, k.keys = text, keys
 	return nil
 }
 
@@ -119,6 +118,11 @@ func (k *Keys) add(name string, scope Scope, replace bool) (string, error) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	unlock, err := lockFile(k.path + ".lock") // or of two that write at once one would undo the other
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
 	if err := k.read(); err != nil {
 		return "", err
 	}
@@ -144,12 +148,38 @@ func (k *Keys) add(name string, scope Scope, replace bool) (string, error) {
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
 		err = os.Rename(temp.Name(), k.path)
 	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(k.path)) // a key that was ended stays so
+	}
 	if err != nil {
 		os.Remove(temp.Name())
 		return "", fmt.Errorf("write the API keys: %w", err)
 	}
-	k.seen = nil
 	return text, k.read()
+}
+
+// lockFile waits for the file's lock, which the kernel gives up with the process.
+func lockFile(path string) (unlock func() error, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the API keys: %w", err)
+	}
+	for {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err == nil {
+			return f.Close, nil
+		}
+		if err != syscall.EINTR {
+			return nil, errors.Join(fmt.Errorf("lock the API keys: %w", err), f.Close())
+		}
+	}
+}
+
+func syncFolder(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 var noSum [sha256.Size]byte
