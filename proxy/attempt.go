@@ -64,9 +64,13 @@ func (c *call) attempt(up *upstream, fresh bool) (failed string, stale bool) {
 		model, _ = up.Upstream(c.request.Model)
 		includeUsage = up.IncludeUsage && c.format == wire.Chat && c.request.Stream && !c.request.IncludeUsage
 	}
+	requested := c.data.Call.Model // the client's, kept, or one of the snapshot
+	if model != c.request.Model {
+		requested = event.Clip(model, 256)
+	}
 	c.up = up
 	c.data.Attempts = append(c.data.Attempts, event.Attempt{
-		Endpoint: up.ID, Provider: up.Provider, Region: up.Region, ModelRequested: event.Clip(model, 256),
+		Endpoint: up.ID, Provider: up.Provider, Region: up.Region, ModelRequested: requested,
 		Start: c.micros(), UsageSource: event.UsageMissing,
 	})
 	a := c.current()

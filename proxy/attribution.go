@@ -103,7 +103,7 @@ func (c *call) dimension(d *event.Dimension, i int, fixed, otherwise string) {
 		value, known := c.plan.snapshot.Canonical(name, wire.String(claim))
 		switch {
 		case d.Value == "" && known:
-			d.Value, d.Provenance = c.keep([]byte(value), 256), event.FromHeader
+			d.Value, d.Provenance = c.keepText(value, 256), event.FromHeader
 		case d.Value != value:
 			d.Conflict = c.keep(claim, maxClaim)
 		}

@@ -108,8 +108,12 @@ func (c *call) free() {
 
 // keep is b as a text of at most n bytes of UTF-8 in the arena.
 func (c *call) keep(b []byte, n int) string {
+	return c.keepText(wire.String(b), n)
+}
+
+func (c *call) keepText(s string, n int) string {
 	from := len(c.arena)
-	c.arena = append(c.arena, event.Clip(wire.String(b), n)...)
+	c.arena = append(c.arena, event.Clip(s, n)...)
 	return wire.String(c.arena[from:])
 }
 
@@ -306,7 +310,7 @@ func (c *call) admit() (code string, status int, message string) {
 	default:
 		mistake = c.format.Read(c.body, &c.request)
 		d.Call.Stream = c.request.Stream
-		d.Call.Model = event.Clip(c.request.Model, 256)
+		d.Call.Model = c.keepText(c.request.Model, 256)
 	}
 	c.attribute()
 	c.readSources()
@@ -357,10 +361,10 @@ func (c *call) choose() (code string, status int, message string) {
 	}
 	switch {
 	case errors.Is(err, governance.ErrUnknownModel):
-		d.Why = c.keep([]byte(err.Error()), event.MaxText)
+		d.Why = c.keepText(err.Error(), event.MaxText)
 		return "ledgerline_unknown_model", 404, "No endpoint serves this model."
 	case err != nil:
-		d.Why = c.keep([]byte(err.Error()), event.MaxText)
+		d.Why = c.keepText(err.Error(), event.MaxText)
 		return "ledgerline_no_route", 403, "The use case may not use this model."
 	}
 	if c.from != nil {

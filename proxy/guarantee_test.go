@@ -143,8 +143,20 @@ func TestClientLeavesStream(t *testing.T) {
 			}
 			conn.(*net.TCPConn).SetLinger(0)
 			conn.Close()
-			b.until("the call is recorded", func() bool { return len(b.recorded()) == 1 })
-			r1 := b.only().Request
+			// Others reuse the connection's memory meanwhile.
+			var r1 *event.Request
+			b.until("the call is recorded", func() bool {
+				b.want(b.call("/v1/chat/completions", strings.Replace(chatBody, "gpt-5-mini", "another-model-of-others", 1)), 200)
+				for _, ev := range b.recorded() {
+					if ev.Request.Call.Stream {
+						r1 = ev.Request
+					}
+				}
+				return r1 != nil
+			})
+			if r1.Call.Model != "gpt-5-mini" || r1.Attempts[0].ModelRequested != "gpt-5-mini" || r1.Call.Operation != "POST /v1/chat/completions" {
+				t.Errorf("call %+v, attempt %+v", r1.Call, r1.Attempts[0])
+			}
 			if r1.Outcome.Client != "left" || r1.Outcome.Upstream != c.upstream {
 				t.Errorf("outcome %+v", r1.Outcome)
 			}

@@ -7,6 +7,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unsafe"
 
 	"github.com/tidwall/gjson"
@@ -21,7 +22,7 @@ type Format struct {
 	body  func(body string, a *Answer)
 	event func(kind, data []byte, a *Answer) mark
 	err   func(dst []byte, e *Error) []byte
-	user  func(key string, v gjson.Result) string // the user a member of the request names, or ""
+	user  func(name, v string) string // the user a member of the request names, or ""
 }
 
 // The formats.
@@ -65,44 +66,42 @@ var (
 
 // Read reads a request's body, which must be one JSON object whose members of
 // interest are there once: a second "model" would be read differently here
-// and by the provider.
+// and by the provider. Only the top level, and that brackets and strings end,
+// is checked; what else is wrong inside a member is for the provider to say.
 func (f *Format) Read(body []byte, r *Request) error {
-	text := String(body)
-	if !gjson.Valid(text) {
-		return ErrNotJSON
-	}
-	doc := gjson.Parse(text)
-	if !doc.IsObject() {
-		return ErrNotJSON
-	}
 	var seen uint8
+	twice := false
 	once := func(bit uint8) bool {
-		again := seen&bit != 0
+		twice = twice || seen&bit != 0
 		seen |= bit
-		return !again
+		return !twice
 	}
-	ok := true
-	doc.ForEach(func(key, v gjson.Result) bool {
-		switch key.Str {
+	whole := members(String(body), func(name, v string) bool {
+		if strings.IndexByte(name, '\\') >= 0 {
+			name = gjson.Parse(`"` + name + `"`).Str // the same name in other letters
+		}
+		switch name {
 		case "model":
-			ok = once(1)
-			r.Model = v.Str
+			r.Model = str(v)
+			return once(1)
 		case "stream":
-			ok = once(2)
-			r.Stream = v.Type == gjson.True
+			r.Stream = v == "true"
+			return once(2)
 		case "stream_options":
-			ok = once(4)
-			r.IncludeUsage = v.Get("include_usage").Type == gjson.True
+			r.IncludeUsage = member(v, "include_usage") == "true"
+			return once(4)
 		case "user", "safety_identifier", "metadata":
-			if u := f.user(key.Str, v); u != "" {
+			if u := f.user(name, v); u != "" {
 				r.User = u
 			}
 		}
-		return ok
+		return true
 	})
 	switch {
-	case !ok:
+	case twice:
 		return ErrDuplicate
+	case !whole:
+		return ErrNotJSON
 	case r.Model == "":
 		return ErrNoModel
 	}
@@ -111,18 +110,18 @@ func (f *Format) Read(body []byte, r *Request) error {
 
 // OpenAI's safety_identifier replaces user; where both are there it is the
 // last one that counts here.
-func openAIUser(key string, v gjson.Result) string {
-	if key == "metadata" {
+func openAIUser(name, v string) string {
+	if name == "metadata" {
 		return ""
 	}
-	return v.Str
+	return str(v)
 }
 
-func anthropicUser(key string, v gjson.Result) string {
-	if key != "metadata" {
+func anthropicUser(name, v string) string {
+	if name != "metadata" {
 		return ""
 	}
-	return v.Get("user_id").Str
+	return str(member(v, "user_id"))
 }
 
 // ReadAnswer reads a whole answer's body.

@@ -12,29 +12,34 @@ import (
 // answer that is not JSON tells nothing, or what could be read of it.
 
 // members calls each with the members of a JSON object until it returns false.
-// The name is as written between the quotation marks, the value is raw.
-func members(text string, each func(name, value string) bool) {
+// The name is as written between the quotation marks, the value is raw. It
+// reports whether text is one whole object, with nothing behind it.
+func members(text string, each func(name, value string) bool) (whole bool) {
 	i := blank(text, 0)
 	if i >= len(text) || text[i] != '{' {
-		return
+		return false
 	}
-	for i = blank(text, i+1); i < len(text) && text[i] == '"'; i = blank(text, i+1) {
+	if i = blank(text, i+1); i < len(text) && text[i] == '}' {
+		return blank(text, i+1) == len(text)
+	}
+	for ; i < len(text) && text[i] == '"'; i = blank(text, i+1) {
 		end := skip(text, i)
 		if end < 0 {
-			return
+			return false
 		}
 		name := text[i+1 : end-1]
 		if i = blank(text, end); i >= len(text) || text[i] != ':' {
-			return
+			return false
 		}
 		i = blank(text, i+1)
 		if end = skip(text, i); end < 0 || !each(name, text[i:end]) {
-			return
+			return false
 		}
 		if i = blank(text, end); i >= len(text) || text[i] != ',' {
-			return
+			return i < len(text) && text[i] == '}' && blank(text, i+1) == len(text)
 		}
 	}
+	return false
 }
 
 // elements calls each with the elements of a JSON array until it returns false.

@@ -17,13 +17,16 @@ func FuzzMembers(f *testing.F) {
 	type pair struct{ name, value string }
 	f.Fuzz(func(t *testing.T, text string) {
 		var got []pair
-		members(text, func(name, value string) bool {
+		whole := members(text, func(name, value string) bool {
 			got = append(got, pair{name, value})
 			return true
 		})
 		elements(text, func(string) bool { return true })
 		if !gjson.Valid(text) || !gjson.Parse(text).IsObject() {
 			return // it must only not fail
+		}
+		if !whole {
+			t.Fatalf("%q is an object", text)
 		}
 		var want []pair
 		gjson.Parse(text).ForEach(func(key, v gjson.Result) bool {
