@@ -233,6 +233,12 @@ func TestProviderBreaksOff(t *testing.T) {
 	}
 }
 
+// hasty makes the primary endpoint time out soon. Only tests of timeouts use
+// it: on a busy machine others would meet one.
+func hasty(file, text string) string {
+	return strings.Replace(text, "first_byte: 20s", "first_byte: 300ms", 1)
+}
+
 // Retry and fallback: each attempt is recorded, with its error; the sentence
 // says what happened; the answer is the one that served.
 func TestFallback(t *testing.T) {
@@ -250,6 +256,9 @@ func TestFallback(t *testing.T) {
 	} {
 		t.Run(c.fault, func(t *testing.T) {
 			b := newBed(t, nil)
+			if c.class == "timeout" {
+				b = newBedWith(t, nil, hasty)
+			}
 			b.want(b.call("/v1/chat/completions", strings.Replace(chatBody, "gpt-5-mini", c.model, 1), "Simulate-Fault: "+c.fault), 200)
 			r := b.only().Request
 			if len(r.Attempts) != 2 {
@@ -272,7 +281,7 @@ func TestFallback(t *testing.T) {
 // The last failure's answer is passed on as it was; where there was none, the
 // error is ours.
 func TestNobodyServes(t *testing.T) {
-	b := newBed(t, nil)
+	b := newBedWith(t, nil, hasty)
 	a := b.call("/v1/chat/completions", chatBody, "Simulate-Fault: status=429,retry_after=7")
 	b.want(a, 429)
 	if a.header.Get("Retry-After") != "7" || !strings.Contains(a.body, `"error"`) || strings.Contains(a.body, "ledgerline_") {
