@@ -21,7 +21,6 @@ import (
 	_ "time/tzdata"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/ingest"
@@ -189,6 +188,9 @@ func (b *bed) get(key, path string, header ...string) (int, http.Header, []byte)
 	defer response.Body.Close()
 	body, err := io.ReadAll(response.Body)
 	must(b.t, err)
+	if err := theDocument().conform(path, response.StatusCode, response.Header, body); err != nil {
+		b.t.Errorf("GET %.100s: not as the document says: %v\n%.2000s", path, err, body)
+	}
 	return response.StatusCode, response.Header, body
 }
 
@@ -353,58 +355,11 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// Every route is in the OpenAPI document and the other way round, and real answers are as it says.
-func TestOpenAPI(t *testing.T) {
+func TestUnpriced(t *testing.T) {
 	t.Parallel()
 	b := newBed(t)
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(openAPI))
-	must(t, err)
-	paths := doc.(map[string]any)["paths"].(map[string]any)
-	want := []string{"/healthz", "/readyz"}
-	for _, r := range routes {
-		want = append(want, strings.Replace(r.path, ":id", "{id}", 1))
-	}
-	var got []string
-	for path := range paths {
-		got = append(got, path)
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	if !slices.Equal(got, want) {
-		t.Errorf("paths %v, routes %v", got, want)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft2020)
-	must(t, compiler.AddResource("openapi.json", doc))
-	for _, c := range []struct {
-		schema, path string
-		status       int
-	}{
-		{"Showback", "/v1/showback?group_by=team,model,day", 200},
-		{"Showback", "/v1/showback?from=2020-01-01&to=2020-02-01", 200},
-		{"Requests", "/v1/requests?limit=5", 200},
-		{"Request", "/v1/requests/" + b.ids[3].String(), 200},
-		{"Request", "/v1/requests/" + b.ids[5].String(), 200},
-		{"Unpriced", "/v1/unpriced", 200},
-		{"Problem", "/v1/showback?limit=0", 400},
-		{"Problem", "/v1/nothing", 404},
-	} {
-		schema, err := compiler.Compile("openapi.json#/components/schemas/" + c.schema)
-		must(t, err)
-		status, header, body := b.get(b.keys[Admin], c.path)
-		if status != c.status {
-			t.Errorf("GET %s: %d %s", c.path, status, body)
-		}
-		if c.status >= 400 && header.Get("Content-Type") != "application/problem+json" {
-			t.Errorf("GET %s: Content-Type %s", c.path, header.Get("Content-Type"))
-		}
-		answer, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-		must(t, err)
-		if err := schema.Validate(answer); err != nil {
-			t.Errorf("GET %s: %v\n%s", c.path, err, body)
-		}
-	}
-	if u := ask[struct{ Unpriced []unpricedRow }](b, Finance, "/v1/unpriced"); len(u.Unpriced) != 2 || u.Unpriced[0].Entries != 6 || u.Unpriced[0].Model != "gpt-nobody-knows" {
+	u := ask[struct{ Unpriced []unpricedRow }](b, Finance, "/v1/unpriced")
+	if len(u.Unpriced) != 2 || u.Unpriced[0].Entries != 6 || u.Unpriced[0].Model != "gpt-nobody-knows" {
 		t.Errorf("unpriced %+v", u)
 	}
 }

@@ -70,9 +70,9 @@ func (s *server) requests(c echo.Context) error {
 	args := []clickhouse.Arg{
 		clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()), clickhouse.Param("limit", uint64(limit)+1),
 	}
-	status := int64(-1) // any
-	if query.Has("status") {
-		status = int64(p.number("status", 0, 999, 0))
+	status := int64(p.number("status", 0, 999, 0))
+	if !query.Has("status") {
+		status = -1 // any
 	}
 	args = append(args, clickhouse.Param("status", status))
 	for _, name := range requestFilters {
