@@ -119,8 +119,12 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// guarded refuses a query that is too long or that would be read in part only.
+// guarded refuses what no handler should see: a query that is too long, or that would be read in part only.
 func (s *server) guarded(c echo.Context, next echo.HandlerFunc) error {
+	if c.Request().Method == http.MethodOptions { // echo would answer anybody
+		c.Response().Header().Set(echo.HeaderAllow, http.MethodGet)
+		return echo.ErrMethodNotAllowed
+	}
 	query := c.Request().URL.RawQuery
 	if len(query) > maxQuery {
 		return problem(http.StatusRequestURITooLong, "query_too_long", fmt.Sprintf("the query is over %d bytes", maxQuery))

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	_ "time/tzdata"
@@ -40,6 +41,8 @@ type bed struct {
 	t       *testing.T
 	db      *clickhouse.DB
 	server  *httptest.Server
+	options Options
+	target  embeddedtest.ClickHouseTarget
 	records *spool.Spool
 	keys    map[Scope]string
 	ids     []event.ID // of the calls, oldest first
@@ -53,6 +56,7 @@ func newBed(t *testing.T) *bed {
 	b := &bed{t: t, keys: map[Scope]string{}}
 	log := slog.New(slog.DiscardHandler)
 	target, broker := embeddedtest.ClickHouse(t), embeddedtest.Kafka(t)
+	b.target = target
 	var err error
 	b.db, err = clickhouse.Open(t.Context(), clickhouse.Config{Addr: []string{target.Addr}, Database: target.Database, User: target.User, Password: target.Password}, log)
 	must(t, err)
@@ -111,7 +115,8 @@ func newBed(t *testing.T) *bed {
 		b.keys[scope], err = keys.Add("test", scope)
 		must(t, err)
 	}
-	handler, err := New(Options{DB: b.db, Keys: keys, Topic: topic, Recorder: b.records, Source: "ledgerline/api", Logger: log, Metrics: prometheus.NewRegistry(), Now: func() time.Time { return now }})
+	b.options = Options{DB: b.db, Keys: keys, Topic: topic, Recorder: b.records, Source: "ledgerline/api", Logger: log, Metrics: prometheus.NewRegistry(), Now: func() time.Time { return now }}
+	handler, err := New(b.options)
 	must(t, err)
 	b.server = httptest.NewServer(handler)
 	t.Cleanup(b.server.Close)
@@ -125,6 +130,30 @@ func newBed(t *testing.T) *bed {
 	}
 	b.publish(calls...)
 	return b
+}
+
+// TestReads is what does not change the books, on one bed.
+func TestReads(t *testing.T) {
+	t.Parallel()
+	b := newBed(t)
+	for name, test := range map[string]func(*testing.T, *bed){
+		"unpriced is a suspense account": testUnpriced,
+		"scopes":                         testScopes,
+		"bad parameters":                 testBadParameters,
+		"problems":                       testProblems,
+		"the store is away":              testStoreAway,
+		"empty books":                    testEmptyBooks,
+		"cursor of another question":     testCursorOfAnotherQuestion,
+		"a read is recorded before it is answered": testReadIsRecordedBeforeItIsAnswered,
+		"the document is the code":                 testDocumentIsTheCode,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			own := *b
+			own.t = t
+			test(t, &own)
+		})
+	}
 }
 
 func must(t testing.TB, err error) {
@@ -355,18 +384,14 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestUnpriced(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
+func testUnpriced(t *testing.T, b *bed) {
 	u := ask[struct{ Unpriced []unpricedRow }](b, Finance, "/v1/unpriced")
 	if len(u.Unpriced) != 2 || u.Unpriced[0].Entries != 6 || u.Unpriced[0].Model != "gpt-nobody-knows" {
 		t.Errorf("unpriced %+v", u)
 	}
 }
 
-func TestScopes(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
+func testScopes(t *testing.T, b *bed) {
 	for _, r := range routes {
 		path := strings.Replace(r.path, ":id", b.ids[0].String(), 1)
 		for _, scope := range append([]Scope{""}, Scopes...) {
@@ -400,9 +425,7 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-func TestBadParameters(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
+func testBadParameters(t *testing.T, b *bed) {
 	page := ask[showbackRows](b, Finance, "/v1/showback?group_by=team&limit=1")
 	tampered := []byte(page.NextCursor)
 	tampered[3] ^= 1
@@ -473,6 +496,37 @@ func TestKeys(t *testing.T) {
 	}
 	if _, ok := one.Find(next); !ok {
 		t.Error("its successor does not")
+	}
+	third, err := one.Replace("finance team", Finance) // two changes in one tick of the clock
+	must(t, err)
+	fourth, err := one.Replace("finance team", Finance)
+	must(t, err)
+	if _, ok := two.Find(third); ok {
+		t.Error("a key that was replaced at once still opens")
+	}
+	if _, ok := two.Find(fourth); !ok {
+		t.Error("its successor does not")
+	}
+	var both sync.WaitGroup
+	for _, k := range []*Keys{one, two} {
+		both.Go(func() {
+			for i := range 20 {
+				if _, err := k.Add(fmt.Sprint("key ", i), Operator); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	both.Wait()
+	if one.Count() != 41 || two.Count() != 41 {
+		t.Errorf("two that add at once keep %d and %d keys, want 41", one.Count(), two.Count())
+	}
+	must(t, os.WriteFile(path, []byte(`[{"id":`), 0o600))
+	if _, ok := two.Find(fourth); !ok {
+		t.Error("a damaged file locks out the keys that were known")
+	}
+	if _, err := two.Add("x", Operator); err == nil {
+		t.Error("a damaged file was written over")
 	}
 	for _, scope := range []Scope{"", "root"} {
 		if _, err := one.Add("x", scope); err == nil {

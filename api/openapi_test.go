@@ -95,9 +95,7 @@ func (d *document) conform(path string, status int, header http.Header, body []b
 }
 
 // Routes, scopes and parameters of the document are those of the code, and its schemas take nothing that they do not name.
-func TestDocumentIsTheCode(t *testing.T) {
-	t.Parallel()
-	b := newBed(t)
+func testDocumentIsTheCode(t *testing.T, b *bed) {
 	doc := theDocument()
 	scopes := map[string][]string{"/healthz": nil, "/readyz": nil}
 	for _, r := range routes {
