@@ -42,6 +42,7 @@ type bed struct {
 	db      *clickhouse.DB
 	server  *httptest.Server
 	options Options
+	topic   string
 	target  embeddedtest.ClickHouseTarget
 	records *spool.Spool
 	keys    map[Scope]string
@@ -68,6 +69,7 @@ func newBed(t *testing.T) *bed {
 		cfg.SASL = &kafka.SASL{Mechanism: broker.Mechanism, User: broker.User, Password: broker.Password}
 	}
 	topic, rules := embeddedtest.Name("events"), embeddedtest.Name("governance")
+	b.topic = topic
 	must(t, kafka.EnsureTopics(t.Context(), cfg, log, kafka.Topic{Name: topic, Partitions: 2}, kafka.Topic{Name: rules, Partitions: 1, Compacted: true}))
 	b.snap, err = governance.Load("../deploy/example/governance")
 	must(t, err)
@@ -103,8 +105,7 @@ func newBed(t *testing.T) *bed {
 		_, end, err := kafka.Offsets(t.Context(), cfg, topic)
 		must(t, err)
 		must(t, ingest.WaitFor(t.Context(), b.db, topic, end))
-		_, err = aggregate.Rollup(t.Context(), b.db, aggregate.Options{Topic: topic, Now: time.Now, Logger: log, Exclusive: true})
-		must(t, err)
+		b.rollup()
 	}
 	b.records, err = spool.Open(spool.Options{Dir: t.TempDir(), Instance: "api", Heartbeat: -1, Now: time.Now, Logger: log})
 	must(t, err)
@@ -161,6 +162,12 @@ func must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func (b *bed) rollup() {
+	b.t.Helper()
+	_, err := aggregate.Rollup(b.t.Context(), b.db, aggregate.Options{Topic: b.topic, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Exclusive: true})
+	must(b.t, err)
 }
 
 // call is the i-th made-up call: two attempts in every fifth, a conflict, a project that looks like a formula, a model without a price.

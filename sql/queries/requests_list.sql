@@ -1,6 +1,5 @@
 -- calls of a period, newest first, that were recorded up to as_of, from before the last row of the page before
--- A row says what is known now: a restatement takes the place of what was there. That a restated call had been recorded before
--- as_of is told by its event; when nothing was restated since, that part reads next to nothing.
+-- A restated row keeps the recorded_seq of its event, so a call stays listed; it says what is known now.
 SELECT
     toString(r.event_id) AS id,
     concat(formatDateTime(r.time, '%Y-%m-%dT%H:%i:%S', 'UTC'), '.', leftPad(toString(toUnixTimestamp64Micro(r.time) % 1000000), 6, '0'), 'Z') AS at,
@@ -17,16 +16,7 @@ FROM requests AS r FINAL
 WHERE r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
     AND (r.time < fromUnixTimestamp64Micro({before:Int64}, 'UTC')
         OR r.time = fromUnixTimestamp64Micro({before:Int64}, 'UTC') AND r.event_id < toUUID({before_id:String}))
-    AND (r.recorded_seq <= {as_of:UInt64} OR (r.time, r.event_id) IN (
-        SELECT e.time, e.event_id
-        FROM events AS e FINAL
-        WHERE e.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND e.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
-            AND e.recorded_seq <= {as_of:UInt64}
-            AND (e.time, e.event_id) IN (
-                SELECT s.time, s.event_id
-                FROM requests AS s
-                WHERE s.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND s.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
-                    AND s.restatement > 0 AND s.recorded_seq > {as_of:UInt64})))
+    AND r.recorded_seq <= {as_of:UInt64}
     AND (empty({business_unit:Array(String)}) OR r.business_unit IN {business_unit:Array(String)})
     AND (empty({team:Array(String)}) OR r.team IN {team:Array(String)})
     AND (empty({project:Array(String)}) OR r.project IN {project:Array(String)})
