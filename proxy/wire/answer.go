@@ -17,11 +17,12 @@ type Answer struct {
 	first []byte // usage of Anthropic's message_start
 	last  []byte // the latest usage object
 	final bool   // last is the final one
+	dull  []byte // the latest chat chunk that told nothing
 }
 
 // Reset empties the answer for reuse.
 func (a *Answer) Reset() {
-	*a = Answer{Model: a.Model[:0], Tier: a.Tier[:0], Finish: a.Finish[:0], first: a.first[:0], last: a.last[:0]}
+	*a = Answer{Model: a.Model[:0], Tier: a.Tier[:0], Finish: a.Finish[:0], first: a.first[:0], last: a.last[:0], dull: a.dull[:0]}
 }
 
 // Usage is the exact bytes of the usage seen, and whether it is the final one.

@@ -41,8 +41,16 @@ func chatEvent(kind, data []byte, a *Answer) mark {
 	case string(kind) == "error" || bytes.HasPrefix(data, bytesOf(`{"error":`)):
 		a.Failed = true
 		return terminal
-	case a.Events > 1 && !has(data, `"usage":`) && !has(data, `"finish_reason":`):
-		return 0
+	case a.Events > 1:
+		if alike(a.dull, data) {
+			return 0
+		}
+		if !has(data, `"usage":`) && !has(data, `"finish_reason":`) {
+			if len(data) <= maxDull {
+				a.dull = append(a.dull[:0], data...)
+			}
+			return 0
+		}
 	}
 	var m mark
 	told := false
