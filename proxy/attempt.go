@@ -83,12 +83,13 @@ func (c *call) attempt(up *upstream, fresh bool) (failed string, stale bool) {
 		return classOf(err, "connect"), false
 	}
 	c.deadline(c.started.Add(time.Duration(c.lastAt)*time.Microsecond + up.Timeout.FirstByte))
-	if err := c.send(); err != nil {
-		c.dropUpstream()
-		return classOf(err, "reset"), reused && classOf(err, "reset") == "reset"
-	}
+	sent := c.send()
 	br := c.upConn.br
-	if _, err := br.Peek(1); err != nil {
+	err = sent
+	if sent == nil || classOf(sent, "reset") == "reset" {
+		_, err = br.Peek(1) // also unsent: a provider may refuse before it has read all of a request
+	}
+	if err != nil {
 		c.dropUpstream()
 		class := classOf(err, "reset")
 		return class, reused && class == "reset"
@@ -106,6 +107,9 @@ func (c *call) attempt(up *upstream, fresh bool) (failed string, stale bool) {
 			c.dropUpstream()
 			return "protocol", false
 		}
+	}
+	if sent != nil {
+		header.SetConnectionClose()
 	}
 	a.Status = header.StatusCode()
 	return "", false

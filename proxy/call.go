@@ -179,7 +179,9 @@ func (c *call) recover() {
 func (c *call) serve() bool {
 	s, header := c.s, &c.ctx.Request.Header
 	c.format = wire.Passthrough
-	if err := c.head.read(header.RawHeaders()); err != nil || !c.target(header.RequestURI()) {
+	plain := c.target(header.RequestURI())
+	known := plain && c.where(string(header.Method()) == "POST") // before all refusals: the format gives them their shape
+	if err := c.head.read(header.RawHeaders()); err != nil || !plain {
 		return c.turnAway(400, "ledgerline_malformed", "The request is not strict HTTP/1.1.", s.metrics.malformed)
 	}
 	if !header.IsHTTP11() {
@@ -191,7 +193,6 @@ func (c *call) serve() bool {
 	c.started = s.o.Now()
 	c.at = event.At(c.started)
 	key, err := c.plan.snapshot.Key(wire.String(c.head.key()), c.started)
-	known := c.where(string(header.Method()) == "POST")
 	if err != nil {
 		return c.turnAway(401, "ledgerline_unauthenticated", "The key is missing or not valid.", s.metrics.unauthenticated)
 	}

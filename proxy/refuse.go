@@ -111,6 +111,9 @@ func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, err error) {
 	c.format = wire.Passthrough
 	s.flight.add(c)
 	defer c.recover()
+	if c.target(ctx.Request.Header.RequestURI()) {
+		c.where(true)
+	}
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	switch {
@@ -129,6 +132,7 @@ func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, err error) {
 func (c *call) refuseLarge() {
 	header := &c.ctx.Request.Header
 	const code, message = "ledgerline_body_too_large", "The request's body is too large."
+	c.from = nil
 	if c.head.read(header.RawHeaders()) != nil || !c.target(header.RequestURI()) || len(c.head.lines) == 0 {
 		c.turnAway(413, code, message, c.s.metrics.malformed)
 		return

@@ -7,6 +7,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -31,7 +32,7 @@ var (
 	Responses   = &Format{Name: "openai.responses", Path: "/v1/responses", body: responseObject, event: responsesEvent, err: openAIError, user: openAIUser}
 	Embeddings  = &Format{Name: "openai.embeddings", Path: "/v1/embeddings", body: chatBody, event: noEvent, err: openAIError, user: openAIUser}
 	Messages    = &Format{Name: "anthropic.messages", Path: "/v1/messages", body: messageBody, event: messagesEvent, err: anthropicError, user: anthropicUser}
-	Passthrough = &Format{Name: "passthrough", body: func(string, *Answer) {}, event: noEvent, err: openAIError}
+	Passthrough = &Format{Name: "passthrough", body: func(string, *Answer) {}, event: noEvent, err: eitherError}
 )
 
 // All is every format with a path of its own.
@@ -173,6 +174,14 @@ func anthropicError(dst []byte, e *Error) []byte {
 		kind = "api_error"
 	}
 	return fmt.Appendf(dst, `{"type":"error","error":{"type":%q,"message":%q,"code":%q},"request_id":%q}`, kind, e.Message, e.Code, e.ID)
+}
+
+// eitherError is read by the clients of both: for a request of which the format
+// is not known, because it passes unread or could not be read.
+func eitherError(dst []byte, e *Error) []byte {
+	n := len(dst)
+	dst = openAIError(dst, e)
+	return slices.Insert(dst, n+1, []byte(`"type":"error",`)...)
 }
 
 // String is b as a text that shares its memory: it holds as long as b is not
