@@ -242,3 +242,50 @@ func TestIncludeUsageOverOptions(t *testing.T) {
 		}
 	}
 }
+
+// What a provider sends unasked on a connection that rests is nobody's answer.
+func TestUnaskedAnswer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	unasked := make(chan struct{})
+	sent := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			conn, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer conn.Close()
+			r := bufio.NewReader(conn)
+			request, err := http.ReadRequest(r)
+			if err != nil {
+				return
+			}
+			io.Copy(io.Discard, request.Body)
+			io.WriteString(conn, fixed("HTTP/1.1 200 OK", plainAnswer))
+			if first {
+				<-unasked
+				io.WriteString(conn, fixed("HTTP/1.1 200 OK", `{"secret":"of another"}`))
+				close(sent)
+			}
+		}
+	}()
+	b := newBedWith(t, nil, (&scripted{addr: ln.Addr().String()}).before)
+	for i := range 2 {
+		a := b.call("/v1/chat/completions", chatBody, "Ledger-Use-Case: single")
+		b.want(a, 200)
+		if a.body != plainAnswer {
+			t.Errorf("call %d got %s", i, a.body)
+		}
+		if i == 0 {
+			close(unasked)
+			<-sent
+		}
+	}
+	if r := b.recorded()[1].Request; len(r.Attempts) != 1 {
+		t.Errorf("attempts %+v", r.Attempts)
+	}
+}

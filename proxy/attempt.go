@@ -144,8 +144,9 @@ func (c *call) makeBody(want upstreamBody) bool {
 	return true
 }
 
-// connect takes a connection of the endpoint: a resting one that still looks
-// alive, or a new one.
+// connect takes a connection of the endpoint: a resting one that is still open
+// and on which nothing has come unasked, since that would be taken for the
+// answer of this call; or a new one.
 func (c *call) connect(up *upstream, fresh bool) (reused bool, err error) {
 	for {
 		cc, err := up.pool.AcquireConn(0, false)
@@ -153,7 +154,6 @@ func (c *call) connect(up *upstream, fresh bool) (reused bool, err error) {
 			return false, err
 		}
 		conn := cc.Conn().(*upstreamConn)
-		rested := cc.LastUseTime()
 		if conn.release == nil {
 			conn.release = func(discard bool) {
 				if discard {
@@ -162,7 +162,7 @@ func (c *call) connect(up *upstream, fresh bool) (reused bool, err error) {
 					up.pool.ReleaseConn(cc)
 				}
 			}
-		} else if reused = true; fresh || conn.br.Buffered() > 0 || time.Since(rested) > idleWithoutCheck && conn.peek.state() != open {
+		} else if reused = true; fresh || conn.br.Buffered() > 0 || conn.peek.state() != open {
 			conn.release(true)
 			reused = false
 			continue

@@ -213,6 +213,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.flight.cutAll()
 	<-s.flight.whenEmpty() // bounded: every wait of a call is cut or has a limit of its own
 	s.goneOnce.Do(func() { close(s.gone) })
+	s.plan.Load().closeIdle()
 	select {
 	case err := <-stopped:
 		return err

@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"io"
+	"runtime/debug"
 	"time"
 )
 
@@ -72,8 +73,14 @@ func (p *passing) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // WriteTo passes the answer on. It returns nil when all of it, with its end,
 // may reach the client.
-func (p *passing) WriteTo(w io.Writer) (int64, error) {
+func (p *passing) WriteTo(w io.Writer) (n int64, err error) {
 	c := p.c
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(v)
+			n, err = p.bytes, errCut
+		}
+	}()
 	if pass := c.stream.Pass(); len(pass) > 0 {
 		if err := p.pass(w, pass); err != nil {
 			return p.bytes, err
@@ -228,6 +235,24 @@ func (p *passing) Close() error {
 	return nil
 }
 
+// panicked keeps a mistake in one answer from ending all other calls. The call
+// is recorded as far as it came.
+func (p *passing) panicked(v any) {
+	c := p.c
+	c.s.log.Error("an answer's passing panicked", "panic", v, "stack", string(debug.Stack()))
+	p.ended = true
+	client := "cut"
+	if c.ctx == nil {
+		client = "left"
+	}
+	c.dropUpstream()
+	c.endAttempt("protocol")
+	if !c.recorded {
+		c.record(outcome{status: c.current().Status, client: client, upstream: "cut", served: len(c.data.Attempts) - 1,
+			bytes: p.bytes, firstByte: c.firstOut})
+	}
+}
+
 func (p *passing) cancel() {
 	p.close("left", "cancelled", "cancelled")
 	p.c.end()
@@ -236,7 +261,14 @@ func (p *passing) cancel() {
 // drain reads the answer to its end, within bounds of bytes and time.
 func (p *passing) drain() {
 	c := p.c
-	defer func() { <-c.s.drains }()
+	s := c.s
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(v)
+			c.end()
+		}
+		<-s.drains
+	}()
 	end := c.s.o.Now().Add(c.s.o.DrainTime)
 	if whole := c.wholeDeadline(); whole.Before(end) {
 		end = whole

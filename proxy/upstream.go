@@ -44,10 +44,9 @@ type upstreamConn struct {
 
 // Limits of the answers' headers and of idle connections.
 const (
-	maxAnswerHeader  = 32 << 10
-	idleUpstream     = 60 * time.Second
-	defaultMaxConns  = 1024
-	idleWithoutCheck = time.Second // a connection that rested longer is looked at before it is used
+	maxAnswerHeader = 32 << 10
+	idleUpstream    = 60 * time.Second
+	defaultMaxConns = 1024
 )
 
 func newUpstream(e *governance.Endpoint) (*upstream, error) {
