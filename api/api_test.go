@@ -321,7 +321,7 @@ func TestRequests(t *testing.T) {
 			break
 		}
 		if next == "" {
-			b.publish(b.call(now.Add(-30*time.Minute), 1))
+			b.publish(b.call(now.Add(-100*time.Minute-30*time.Second), 1)) // it would stand on a later page
 		}
 		next = "&cursor=" + page.NextCursor
 	}
@@ -393,6 +393,13 @@ func TestRequests(t *testing.T) {
 
 func testUnpriced(t *testing.T, b *bed) {
 	u := ask[struct{ Unpriced []unpricedRow }](b, Finance, "/v1/unpriced")
+	var entries uint64
+	for _, row := range u.Unpriced {
+		entries += row.Entries
+	}
+	if total := ask[showbackRows](b, Finance, "/v1/showback").Total; int64(entries) != total.Unpriced {
+		t.Errorf("%d entries are in suspense, showback counts %d", entries, total.Unpriced)
+	}
 	if len(u.Unpriced) != 2 || u.Unpriced[0].Entries != 6 || u.Unpriced[0].Model != "gpt-nobody-knows" {
 		t.Errorf("unpriced %+v", u)
 	}

@@ -35,7 +35,7 @@ func (b *bed) restate(old, new string) {
 	if effect.Changed == 0 {
 		b.t.Fatal("nothing was restated")
 	}
-	b.publish(b.call(now.Add(-time.Second), 1)) // and more arrives
+	b.publish(b.call(now.Add(-100*time.Minute-30*time.Second), 1)) // and more arrives, for a later page
 	var posted uint64
 	must(b.t, b.db.QueryRow(b.t.Context(), "SELECT max(recorded_seq) FROM restatements").Scan(&posted))
 	for seq := uint64(0); seq < posted; { // a correction counts from a little later than it was made
