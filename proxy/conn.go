@@ -54,15 +54,6 @@ func (c *clientConn) hurry() {
 // closes its sending side counts as gone, as it does for other proxies.
 func (c *clientConn) gone() bool { return c.peek.state() == closed }
 
-// reset makes the close of the connection visible as a reset: for clients to
-// which the end of the connection would look like the end of the answer.
-func (c *clientConn) reset() {
-	if t, ok := c.Conn.(*net.TCPConn); ok {
-		t.SetLinger(0)
-	}
-	c.Conn.Close()
-}
-
 // peeker looks at a connection without reading from it.
 type peeker struct {
 	raw   syscall.RawConn

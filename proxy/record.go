@@ -168,12 +168,13 @@ func (s *Server) adjustLater(ev *event.Event) {
 		}
 		select {
 		case <-retry.C:
+			continue
 		case <-s.gone:
 			if _, err := s.spool.Record(ev); err == nil {
 				return
 			}
-			break
 		}
+		break
 	}
 	s.metrics.lost.Inc()
 	s.log.Error("a withheld answer could not be recorded as such", "event", ev.Subject.String())
