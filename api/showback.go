@@ -75,6 +75,9 @@ func (s *server) showback(c echo.Context) error {
 	if err := p.done(); err != nil {
 		return err
 	}
+	if format == "csv" && !query.Has("limit") && !query.Has("cursor") {
+		q.Limit = 0 // a file that stopped at a page would not say so
+	}
 	r, err := aggregate.Showback(c.Request().Context(), s.DB, q)
 	switch {
 	case errors.Is(err, aggregate.ErrQuery): // all else was checked above
