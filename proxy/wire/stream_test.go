@@ -168,18 +168,42 @@ func FuzzStream(f *testing.F) {
 	for _, c := range streams {
 		f.Add([]byte(c.text), 7)
 	}
+	// What the formats do not document: fields without a colon, lone carriage
+	// returns, a byte order mark, an id, usage that is no object or is cut, two
+	// ends, an end inside a text, a kind that contradicts its data.
+	for _, s := range []string{
+		"data\n\ndata\n: c\ndata: [DONE]\n\n", "data: a\r\rdata: [DONE]\r\n\r\n", "\ufeffdata: {\"usage\":{}}\n\n", "id: 1\nretry: 5\nevent: x\ndata: {}\n\n",
+		"data: {\"choices\":[],\"usage\":7}\n\ndata: {\"choices\":[],\"usage\":{\"a\":\n\n", "data: [DONE]\n\ndata: [DONE]\n\n", "data: {\"x\":\"data: [DONE]\\n\\n\"}\n\n",
+		"event: message_stop\ndata: {\"type\":\"ping\"}\n\n", "event: message_stop\n\n", "data:\ndata: [DONE]\n\n", "data: \n\n\n\n\ndata: [DONE]", "data: {\"usage\" : {\"a\":1},\"choices\":[]}\n\n\r\n",
+	} {
+		f.Add([]byte(s), 9)
+	}
 	f.Fuzz(func(t *testing.T, text []byte, at int) {
 		for _, format := range All {
 			if at < 0 || at > len(text) {
 				at = len(text) / 2
 			}
-			passed, held, a := run(t, format, false, text)
+			passed, held, _ := run(t, format, false, text)
 			if passed+held != string(text) {
 				t.Fatalf("%s: passed %q, held %q of %q", format.Name, passed, held, text)
 			}
-			passed2, held2, b := run(t, format, false, bytes.Clone(text[:at]), text[at:])
-			if passed2+held2 != string(text) || describe(a) != describe(b) || held != held2 {
-				t.Fatalf("%s: split at %d tells %s, else %s; held %q and %q", format.Name, at, describe(b), describe(a), held2, held)
+			for _, drop := range []bool{false, true} {
+				passed, held, a := run(t, format, drop, text)
+				var single [][]byte
+				if len(text) < 2000 {
+					for i := range text {
+						single = append(single, text[i:i+1])
+					}
+				}
+				for _, pieces := range [][][]byte{{bytes.Clone(text[:at]), text[at:]}, single} {
+					if pieces == nil {
+						continue
+					}
+					passed2, held2, b := run(t, format, drop, pieces...)
+					if passed2 != passed || describe(a) != describe(b) || held != held2 {
+						t.Fatalf("%s, drop %v: in %d pieces, at %d, it tells %s, else %s; passed %q and %q; held %q and %q", format.Name, drop, len(pieces), at, describe(b), describe(a), passed2, passed, held2, held)
+					}
+				}
 			}
 		}
 	})
