@@ -289,3 +289,40 @@ func TestUnaskedAnswer(t *testing.T) {
 		t.Errorf("attempts %+v", r.Attempts)
 	}
 }
+
+// Header lines of an answer reach the client in their case, each of several of
+// one name; what is between provider and proxy does not.
+func TestHeadersOfTheAnswer(t *testing.T) {
+	head := "HTTP/1.1 200 OK\r\nX-wEiRd-cAsE: 1\r\nSet-Cookie: a=1; Path=/\r\nset-cookie: a=1; Path=/x\r\nx-ratelimit-remaining: 7\r\nX-Multi: a\r\nX-Multi: b\r\n" +
+		"Keep-Alive: timeout=5\r\nX-Hop: secret\r\nConnection: X-Hop\r\nConnection: X-Other, close\r\nX-Other: secret\r\nProxy-Authenticate: Basic\r\nUpgrade: h2c\r\nDate: Tue, 24 Nov 2026 10:00:00 GMT\r\nServer: theirs\r\nX-Request-Id: req_1"
+	s := script(t, func(int) (string, bool) { return fixed(head, plainAnswer), true })
+	b := newBedWith(t, nil, s.before)
+	for range 2 {
+		conn := b.dial()
+		io.WriteString(conn, strings.Replace(b.post("/v1/chat/completions", chatBody, "Ledger-Use-Case: single"), "\r\n", "\r\nConnection: close\r\n", 1))
+		raw, err := io.ReadAll(conn)
+		conn.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, body, _ := strings.Cut(string(raw), "\r\n\r\n")
+		if body != plainAnswer {
+			t.Errorf("body %q", body)
+		}
+		for _, line := range []string{"X-wEiRd-cAsE: 1", "a=1; Path=/", "a=1; Path=/x", "x-ratelimit-remaining: 7", "X-Multi: a", "X-Multi: b", "Date: Tue, 24 Nov 2026 10:00:00 GMT", "Server: theirs", "X-Request-Id: req_1", "Ledger-Endpoint: primary", "Connection: close"} {
+			if !strings.Contains(got, line+"\r\n") && !strings.HasSuffix(got, line) {
+				t.Errorf("%q is missing in\n%s", line, got)
+			}
+		}
+		for _, name := range []string{"Keep-Alive", "X-Hop", "X-Other", "Proxy-Authenticate", "Upgrade"} {
+			if strings.Contains(got, "\r\n"+name+":") {
+				t.Errorf("%s reached the client:\n%s", name, got)
+			}
+		}
+	}
+	for _, ev := range b.recorded() {
+		if at := ev.Request.Attempts; len(at) != 1 || at[0].ProviderID != "req_1" {
+			t.Errorf("attempts %+v", at)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -19,8 +20,7 @@ func (c *call) deliver(last bool) (done, streams bool) {
 	length := response.Header.ContentLength()
 	none := c.ctx.IsHead() || a.Status == fasthttp.StatusNoContent || a.Status == fasthttp.StatusNotModified
 	c.in.reset(c.upConn.br, length, none)
-	closes := response.Header.ConnectionClose()
-	events := c.readHeader()
+	events, closes := c.readHeader()
 	retry := !last && (a.Status == fasthttp.StatusTooManyRequests || a.Status >= 500)
 	c.raw = !events || c.format == wire.Passthrough
 
@@ -156,8 +156,9 @@ func (c *call) sendWhole(none bool) {
 }
 
 // readHeader takes from the answer's header what is of interest and what is
-// not for the client. It reports whether the answer is an event stream.
-func (c *call) readHeader() (events bool) {
+// not for the client. It reports whether the answer is an event stream, and
+// whether the provider closes the connection after it.
+func (c *call) readHeader() (events, closes bool) {
 	header := &c.ctx.Response.Header
 	a := c.current()
 	a.FirstByte = 0
@@ -167,8 +168,9 @@ func (c *call) readHeader() (events bool) {
 		contentType = bytes.TrimRight(contentType[:i], " ")
 	}
 	events = is(contentType, "text/event-stream")
-	var hop [8][]byte
-	n := 0
+	var room [8][]byte
+	hop := room[:0]
+	var connection []byte
 	for name, value := range header.All() {
 		if !answerNames[byte(len(name))] {
 			continue
@@ -176,22 +178,35 @@ func (c *call) readHeader() (events bool) {
 		switch {
 		case is(name, "x-request-id"), is(name, "request-id"):
 			a.ProviderID = c.keep(value, 256)
-		case n == len(hop):
+		case is(name, "connection"):
+			if connection == nil {
+				connection = value
+			} else {
+				connection = slices.Concat(connection, []byte{','}, value)
+			}
+			hop = append(hop, name)
 		default:
 			for _, r := range hopByHop {
 				if is(name, r) {
-					hop[n] = name
-					n++
+					hop = append(hop, name)
 					break
 				}
 			}
 		}
 	}
+	closes = header.ConnectionClose()
+	if len(connection) > 0 && !is(connection, "keep-alive") && !is(connection, "close") {
+		for name := range header.All() {
+			if listed(connection, name) && !is(name, "content-length") && !is(name, "content-type") {
+				hop = append(hop, name)
+			}
+		}
+	}
 	header.ResetConnectionClose()
-	for _, name := range hop[:n] {
+	for _, name := range hop {
 		header.DelBytes(bytes.Clone(name))
 	}
-	return events
+	return events, closes
 }
 
 // mark adds the proxy's own two headers.
