@@ -95,6 +95,10 @@ func (f *Format) Read(body []byte, r *Request) error {
 			if u := f.user(name, v); u != "" {
 				r.User = u
 			}
+		default:
+			if len(name) == 5 && strings.EqualFold(name, "model") {
+				return once(1) // providers written in Go take it for the model
+			}
 		}
 		return true
 	})
