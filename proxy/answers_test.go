@@ -9,8 +9,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ledgerline/ledgerline/internal/event"
+	"github.com/ledgerline/ledgerline/internal/spool"
 )
 
 // scripted is a provider that answers the n-th call (from 0) with exactly these
@@ -324,5 +326,94 @@ func TestHeadersOfTheAnswer(t *testing.T) {
 		if at := ev.Request.Attempts; len(at) != 1 || at[0].ProviderID != "req_1" {
 			t.Errorf("attempts %+v", at)
 		}
+	}
+}
+
+// Each event of a stream reaches the client before the provider sends the next:
+// here it sends none until the client has the last one. The end of the stream
+// waits for the record, of a format unknown here too.
+func TestEventsInLockstep(t *testing.T) {
+	const first, second = "data: {\"model\":\"m\",\"choices\":[]}\n\n", "event: x\ndata: {}\n\n"
+	for _, c := range []struct {
+		path, end string
+		withheld  bool
+	}{
+		{"/v1/chat/completions", "data: [DONE]\n\n", false},
+		{"/v1/chat/completions", "data: [DONE]\n\n", true},
+		{"/openai/v1/threads/runs", "", false},
+		{"/openai/v1/threads/runs", "", true},
+	} {
+		t.Run(fmt.Sprint(c.path, c.withheld), func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			next := make(chan struct{})
+			go func() {
+				conn, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				request, err := http.ReadRequest(bufio.NewReader(conn))
+				if err != nil {
+					return
+				}
+				io.Copy(io.Discard, request.Body)
+				io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+				for _, ev := range []string{first, second} {
+					fmt.Fprintf(conn, "%x\r\n%s\r\n", len(ev), ev)
+					<-next
+				}
+				if c.end != "" {
+					fmt.Fprintf(conn, "%x\r\n%s\r\n", len(c.end), c.end)
+				}
+				io.WriteString(conn, "0\r\n\r\n")
+			}()
+			disk := &gatedDisk{}
+			b := newBedWith(t, func(o *Options, so *spool.Options) {
+				so.FS, so.Durability = disk, spool.Fsync
+				if c.withheld {
+					o.Hold = 50 * time.Millisecond
+				}
+			}, at("primary", "http://"+ln.Addr().String(), ""))
+			defer disk.open()
+			conn := b.dial()
+			defer conn.Close()
+			io.WriteString(conn, b.post(c.path, chat(true), "Ledger-Use-Case: single"))
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, ev := range []string{first, second} {
+				got := make([]byte, len(ev))
+				if _, err := io.ReadFull(response.Body, got); err != nil || string(got) != ev {
+					t.Fatalf("event %d: %q, %v", i, got, err)
+				}
+				if i == 1 && c.withheld {
+					disk.close()
+				}
+				next <- struct{}{}
+			}
+			rest, err := io.ReadAll(response.Body)
+			disk.open()
+			if c.withheld {
+				if err == nil || len(rest) != 0 {
+					t.Errorf("the client got %q and a well-framed end, which is not recorded", rest)
+				}
+				b.until("that is recorded", func() bool {
+					list := b.recorded()
+					return len(list) == 2 && list[1].Request.Outcome.Client == "withheld"
+				})
+				return
+			}
+			if err != nil || string(rest) != c.end {
+				t.Errorf("the end is %q, %v", rest, err)
+			}
+			if r := b.only().Request; r.Outcome.Client != "completed" || r.Attempts[0].Error != "" || r.Outcome.AnswerBytes != int64(len(first+second+c.end)) {
+				t.Errorf("outcome %+v, attempts %+v", r.Outcome, r.Attempts)
+			}
+		})
 	}
 }

@@ -59,7 +59,8 @@ type call struct {
 	answer   wire.Answer
 	in       body
 	stream   wire.Stream
-	raw      bool // the answer is no event stream: only its last piece is held
+	raw      bool // the answer is no event stream of a known format: only its last piece is held
+	live     bool // raw, but an event stream: only the end of its framing is held, since a client may wait for each event
 	whole    []byte
 	lastAt   int64 // µs since started
 	firstOut int64 // the same, of the first byte to the client
@@ -90,7 +91,7 @@ func (c *call) free() {
 	c.path, c.query, c.body, c.upBody, c.whole = nil, nil, nil, nil, nil
 	c.format, c.from, c.key, c.useCase = nil, nil, nil, nil
 	c.request, c.route, c.upFor = wire.Request{}, governance.Route{}, upstreamBody{}
-	c.begun, c.unrecorded, c.recorded, c.raw = false, false, false, false
+	c.begun, c.unrecorded, c.recorded, c.raw, c.live = false, false, false, false, false
 	c.intent, c.ev = event.Intent{}, event.Event{}
 	c.data = event.Request{Attempts: c.data.Attempts[:0], Sources: c.data.Sources[:0], Decision: event.Decision{Rejected: c.data.Decision.Rejected[:0]}}
 	c.up, c.upConn, c.release = nil, nil, nil

@@ -58,7 +58,7 @@ func (c *call) startStream(closes, started bool) {
 // fill takes n bytes that were read into the stream's space.
 func (c *call) fill(n int) error {
 	if c.raw {
-		c.stream.FillRaw(n)
+		c.stream.FillRaw(n, !c.live)
 		return nil
 	}
 	return c.stream.Fill(n)

@@ -23,6 +23,7 @@ func (c *call) deliver(last bool) (done, streams bool) {
 	events, closes := c.readHeader()
 	retry := !last && (a.Status == fasthttp.StatusTooManyRequests || a.Status >= 500)
 	c.raw = !events || c.format == wire.Passthrough
+	c.live = c.raw && events && length < 0
 
 	var whole, complete bool
 	switch {

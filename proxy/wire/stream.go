@@ -92,14 +92,17 @@ func (s *Stream) Fill(n int) error {
 	return nil
 }
 
-// FillRaw is Fill for an answer that is no event stream: what was there before
-// may pass, and the n new bytes are held until more come. End reads what the
-// top level of the answer tells.
-func (s *Stream) FillRaw(n int) {
+// FillRaw is Fill for an answer whose events are not read: what was there
+// before may pass, and with hold the n new bytes are held until more come. End
+// reads what the top level of the answer tells.
+func (s *Stream) FillRaw(n int, hold bool) {
 	s.raw = true
 	s.event = len(s.buf)
 	s.buf = s.buf[:len(s.buf)+n]
 	s.sieve.write(s.buf[s.event:])
+	if !hold {
+		s.event = len(s.buf)
+	}
 }
 
 // field reads the line buf[from:to].

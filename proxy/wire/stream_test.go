@@ -224,7 +224,7 @@ func TestLargeAnswer(t *testing.T) {
 		var passed []byte
 		for rest := []byte(body); len(rest) > 0; {
 			n := copy(s.Space(1), rest[:min(size, len(rest))])
-			s.FillRaw(n)
+			s.FillRaw(n, true)
 			rest = rest[n:]
 			passed = append(passed, s.Pass()...)
 			s.Passed()
