@@ -17,14 +17,15 @@ func fetchProgress(w io.Writer) embedded.Progress {
 	var bar *progressbar.ProgressBar
 	var current string
 	var last time.Time
-	terminal := isTerminal(w)
+	terminal, ended := isTerminal(w), false
 	return func(stage string, done, total int64) {
 		mu.Lock()
 		defer mu.Unlock()
 		if !terminal {
-			if now := time.Now(); stage != current || now.Sub(last) >= 5*time.Second || done == total {
+			now := time.Now()
+			if stage != current || now.Sub(last) >= 5*time.Second || done >= total && !ended {
 				fmt.Fprintf(w, "%s ClickHouse library: %d of %d MiB\n", stage, done>>20, total>>20)
-				current, last = stage, now
+				current, last, ended = stage, now, done >= total
 			}
 			return
 		}
