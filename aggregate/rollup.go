@@ -54,18 +54,22 @@ var ErrRunning = errors.New("another rollup is running")
 // those days go to the ledger itself; each day is swapped; a row "finished"
 // moves N. A crash before "finished" leaves N where it was, so the next run
 // sees the same days, and more, as changed.
-func Rollup(ctx context.Context, db *clickhouse.DB, o Options) (Run, error) {
-	var watermark uint64
-	if err := db.QueryRow(ctx, sql.Query("watermark"), clickhouse.Param("topic", o.Topic)).Scan(&watermark); err != nil {
-		return Run{}, fmt.Errorf("read the watermark of %s: %w", o.Topic, err)
-	}
-	finished, err := finished(ctx, db)
+func Rollup(ctx context.Context, db Store, o Options) (Run, error) {
+	finished, through, err := behind(ctx, db, o.Topic)
 	if err != nil {
 		return Run{}, err
 	}
-	through := max(watermark, finished)
 	if through == finished && o.From.IsZero() {
 		return Run{Through: finished}, nil
+	}
+	l, err := acquire(ctx, db, o)
+	if err != nil {
+		return Run{}, err
+	}
+	defer l.release(ctx)
+	// Asked again under the lock: a run that finished in between has moved N, and the days made as of an older one would stay.
+	if finished, through, err = behind(ctx, db, o.Topic); err != nil {
+		return Run{}, err
 	}
 	days, err := changed(ctx, db, finished, through)
 	if err != nil {
@@ -76,12 +80,6 @@ func Rollup(ctx context.Context, db *clickhouse.DB, o Options) (Run, error) {
 	}
 	slices.SortFunc(days, time.Time.Compare)
 	days = slices.Compact(days)
-
-	l, err := acquire(ctx, db, o)
-	if err != nil {
-		return Run{}, err
-	}
-	defer l.release(ctx)
 	if err := replace(ctx, db, l, finished, through, days); err != nil {
 		return Run{}, fmt.Errorf("roll up %d days through %d: %w", len(days), through, err)
 	}
@@ -96,10 +94,20 @@ func Rollup(ctx context.Context, db *clickhouse.DB, o Options) (Run, error) {
 	return Run{Through: through, Days: days}, nil
 }
 
+// behind is the recorded_seq through which the rollups hold the ledger, and the one that a run now brings them to.
+func behind(ctx context.Context, db Store, topic string) (held, through uint64, err error) {
+	var watermark uint64
+	if err := db.QueryRow(ctx, sql.Query("watermark"), clickhouse.Param("topic", topic)).Scan(&watermark); err != nil {
+		return 0, 0, fmt.Errorf("read the watermark of %s: %w", topic, err)
+	}
+	held, err = finished(ctx, db)
+	return held, max(watermark, held), err
+}
+
 const day = 24 * time.Hour
 
 // replace stages and swaps the days.
-func replace(ctx context.Context, db *clickhouse.DB, l *lock, finished, through uint64, days []time.Time) error {
+func replace(ctx context.Context, db Store, l *lock, finished, through uint64, days []time.Time) error {
 	if len(days) == 0 {
 		return nil
 	}
@@ -156,7 +164,7 @@ func yyyymmdd(d time.Time) uint32 {
 }
 
 // changed is the days (UTC) of the entries recorded after one recorded_seq and through another.
-func changed(ctx context.Context, db *clickhouse.DB, after, through uint64) ([]time.Time, error) {
+func changed(ctx context.Context, db Store, after, through uint64) ([]time.Time, error) {
 	var rows []struct {
 		Day time.Time `ch:"day"`
 	}
@@ -169,7 +177,7 @@ func changed(ctx context.Context, db *clickhouse.DB, after, through uint64) ([]t
 }
 
 // staged is the days of each staging table, by the table that they are for.
-func staged(ctx context.Context, db *clickhouse.DB) (map[string][]time.Time, error) {
+func staged(ctx context.Context, db Store) (map[string][]time.Time, error) {
 	var rows []struct {
 		Target string    `ch:"target"`
 		Day    time.Time `ch:"day"`

@@ -12,7 +12,7 @@ import (
 
 // finished is the recorded_seq through which the rollups hold the ledger; 0
 // before the first run.
-func finished(ctx context.Context, db *clickhouse.DB) (through uint64, err error) {
+func finished(ctx context.Context, db Store) (through uint64, err error) {
 	err = db.QueryRow(ctx, sql.Query("rollup_finished")).Scan(&through)
 	if errors.Is(err, clickhouse.NoRows) {
 		return 0, nil
@@ -24,7 +24,7 @@ func finished(ctx context.Context, db *clickhouse.DB) (through uint64, err error
 }
 
 // touched reports whether a run past asOf has begun to swap a day of [from, to).
-func touched(ctx context.Context, db *clickhouse.DB, asOf uint64, from, to time.Time) (touched bool, err error) {
+func touched(ctx context.Context, db Store, asOf uint64, from, to time.Time) (touched bool, err error) {
 	last := to.UTC().Truncate(day)
 	if last.Before(to) {
 		last = last.Add(day)
@@ -38,7 +38,7 @@ func touched(ctx context.Context, db *clickhouse.DB, asOf uint64, from, to time.
 }
 
 // record writes the word of a run: of the words of one run the latest holds.
-func record(ctx context.Context, db *clickhouse.DB, through uint64, state string, days []time.Time, at time.Time) error {
+func record(ctx context.Context, db Store, through uint64, state string, days []time.Time, at time.Time) error {
 	texts := make([]string, len(days))
 	for i, d := range days {
 		texts[i] = d.Format(time.DateOnly)
@@ -61,13 +61,13 @@ const lease = 30 * time.Second
 // later row only; the process that runs rollups is one by other means (the
 // lock of the data folder, the elected jobs process).
 type lock struct {
-	db    *clickhouse.DB
+	db    Store
 	clock func() time.Time
 	at    int64 // µs, of the row last written under through_seq 0
 	last  int64 // µs, of the word last given; the words of a run are told apart by their times
 }
 
-func acquire(ctx context.Context, db *clickhouse.DB, o Options) (*lock, error) {
+func acquire(ctx context.Context, db Store, o Options) (*lock, error) {
 	l := &lock{db: db, clock: o.Now}
 	state, at, err := l.read(ctx)
 	if err != nil {

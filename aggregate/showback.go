@@ -77,13 +77,13 @@ var (
 
 // Latest is the recorded_seq that a query without AsOf is answered as of; 0
 // when nothing is complete yet.
-func Latest(ctx context.Context, db *clickhouse.DB) (uint64, error) { return finished(ctx, db) }
+func Latest(ctx context.Context, db Store) (uint64, error) { return finished(ctx, db) }
 
 // Showback answers a query exactly, as of one recorded_seq. It reads the
 // rollups where they can tell, and the ledger itself where they cannot: from a
 // bound inside a cell, users in another zone than UTC or with projects or
 // applications, and days that changed since AsOf.
-func Showback(ctx context.Context, db *clickhouse.DB, q Query) (Report, error) {
+func Showback(ctx context.Context, db Store, q Query) (Report, error) {
 	if err := q.check(); err != nil {
 		return Report{}, err
 	}
@@ -210,7 +210,7 @@ func (q *Query) rollup() string {
 }
 
 // read runs the query on one source.
-func (q *Query) read(ctx context.Context, db *clickhouse.DB, source string, asOf uint64) (Report, error) {
+func (q *Query) read(ctx context.Context, db Store, source string, asOf uint64) (Report, error) {
 	limit := uint64(1) << 62
 	if q.Limit > 0 {
 		limit = uint64(q.Limit) + 1 // one more tells whether rows follow
@@ -257,7 +257,7 @@ type row struct {
 	TotalUnmeasured int64  `ch:"total_unmeasured"`
 }
 
-func (q *Query) rows(ctx context.Context, db *clickhouse.DB, source string, asOf, limit, offset uint64) ([]row, error) {
+func (q *Query) rows(ctx context.Context, db Store, source string, asOf, limit, offset uint64) ([]row, error) {
 	args := append(ledgerParams(asOf, q.From, q.To),
 		clickhouse.Param("period", q.period()), clickhouse.Param("tz", q.zone().String()),
 		clickhouse.Param("by", append([]string{}, q.GroupBy...)),

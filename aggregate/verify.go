@@ -30,7 +30,7 @@ const maxProblems = 20
 // much shows, in requests, entries, quantity, cost, what is unmeasured and
 // unpriced, and the hash over the entries. Rollups that run meanwhile are
 // waited for, a day at a time.
-func VerifyRollups(ctx context.Context, db *clickhouse.DB) ([]Verification, error) {
+func VerifyRollups(ctx context.Context, db Store) ([]Verification, error) {
 	asOf, err := finished(ctx, db)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func VerifyRollups(ctx context.Context, db *clickhouse.DB) ([]Verification, erro
 }
 
 // day compares one day as of an N that its rollup holds throughout.
-func (v *Verification) day(ctx context.Context, db *clickhouse.DB, table string, d time.Time) error {
+func (v *Verification) day(ctx context.Context, db Store, table string, d time.Time) error {
 	for wait := 0; ; wait++ {
 		asOf, err := finished(ctx, db)
 		if err != nil {

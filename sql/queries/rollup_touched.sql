@@ -2,4 +2,4 @@
 SELECT count() > 0 AS touched
 FROM rollups
 WHERE through_seq > {as_of:UInt64}
-    AND arrayExists(d -> d >= toDate({from:String}) AND d < toDate({to:String}), days)
+    AND arrayExists(d -> d >= toDate32({from:String}) AND d < toDate32({to:String}), days)

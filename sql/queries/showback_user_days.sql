@@ -27,7 +27,7 @@ SELECT
     toString(sum(sum(s.cost)) OVER ()) AS total_cost,
     sum(toInt64(sum(s.unpriced))) OVER () AS total_unpriced
 FROM user_days AS s
-WHERE s.day >= toDate(fromUnixTimestamp64Micro({from:Int64}, 'UTC'), 'UTC') AND s.day < toDate(fromUnixTimestamp64Micro({to:Int64}, 'UTC'), 'UTC')
+WHERE s.day >= toDate32(fromUnixTimestamp64Micro({from:Int64}, 'UTC'), 'UTC') AND s.day < toDate32(fromUnixTimestamp64Micro({to:Int64}, 'UTC'), 'UTC') -- a Date ends in 2149, and wraps
     AND (empty({business_unit:Array(String)}) OR s.business_unit IN {business_unit:Array(String)})
     AND (empty({team:Array(String)}) OR s.team IN {team:Array(String)})
     AND (empty({user:Array(String)}) OR s.user IN {user:Array(String)})
