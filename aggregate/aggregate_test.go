@@ -126,6 +126,18 @@ func TestShowbackIsTheSumOfTheEntries(t *testing.T) {
 		asks = append(asks, ask{aggregate.Query{GroupBy: []string{d}}, source, func(e ledgertest.Entry) string { return value(e, d) }})
 	}
 	asks = append(asks, ask{aggregate.Query{GroupBy: []string{"user", "application"}}, "ledger", func(e ledgertest.Entry) string { return value(e, "user") + "|" + e.Application }})
+	asks = append(asks,
+		ask{aggregate.Query{GroupBy: []string{"user", "month", "team"}}, "user_days", func(e ledgertest.Entry) string {
+			return e.User + "|" + e.Time.Format("2006-01") + "|" + e.Team
+		}},
+		ask{aggregate.Query{GroupBy: []string{"day", "user"}}, "user_days", func(e ledgertest.Entry) string { return e.Time.Format(time.DateOnly) + "|" + e.User }},
+		ask{aggregate.Query{GroupBy: aggregate.Dimensions}, "ledger", func(e ledgertest.Entry) string {
+			values := make([]string, len(aggregate.Dimensions))
+			for i, d := range aggregate.Dimensions {
+				values[i] = value(e, d)
+			}
+			return strings.Join(values, "|")
+		}})
 	for _, name := range []string{"UTC", "Europe/Zurich", "Asia/Kolkata", "Asia/Kathmandu", "America/New_York"} {
 		z := zone(name)
 		asks = append(asks,
@@ -179,6 +191,48 @@ func TestShowbackIsTheSumOfTheEntries(t *testing.T) {
 	}
 	if got := total(pages); got != want {
 		t.Errorf("pages sum to %+v, want %+v", got, want)
+	}
+}
+
+// A month is that of the zone: each entry is in the one month and day that a clock on the wall there shows, also where the clocks
+// are set back within it, and the days sum to the month.
+func TestLocalMonths(t *testing.T) {
+	t.Parallel()
+	db := ledgertest.Open(t)
+	border := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) // New York sets its clocks back at 06:00
+	entries := ledgertest.Make(rand.New(rand.NewPCG(4, 4)), 150, border.Add(-20*time.Hour), border.Add(20*time.Hour))
+	ledgertest.Post(t, db, 1000, entries...)
+	rollup(t, db)
+	for _, name := range []string{"UTC", "Asia/Kolkata", "Asia/Kathmandu", "Europe/Zurich", "America/New_York", "Pacific/Chatham"} {
+		z, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		months := sum(entries, func(e ledgertest.Entry) string { return e.Time.In(z).Format("2006-01") })
+		days := sum(entries, func(e ledgertest.Entry) string { return e.Time.In(z).Format(time.DateOnly) })
+		for _, m := range []time.Month{time.October, time.November} {
+			q := aggregate.Query{TZ: z, From: time.Date(2026, m, 1, 0, 0, 0, 0, z), To: time.Date(2026, m+1, 1, 0, 0, 0, 0, z), GroupBy: []string{"day"}}
+			r, want := showback(t, db, q), months[fmt.Sprintf("2026-%02d", m)]
+			if r.Source != "cells" || want.Requests == 0 || r.Total != want || total(r.Rows) != want {
+				t.Errorf("%s in %s: from %s %+v, rows sum to %+v, want %+v", m, name, r.Source, r.Total, total(r.Rows), want)
+			}
+			for _, row := range r.Rows {
+				if row.Figures != days[row.Group[0]] {
+					t.Errorf("%s in %s: %+v, want %+v", row.Group[0], name, row.Figures, days[row.Group[0]])
+				}
+			}
+		}
+		hours := showback(t, db, aggregate.Query{TZ: z, From: border.AddDate(0, 0, -1), To: border.AddDate(0, 0, 1), GroupBy: []string{"hour"}})
+		seen := map[string]bool{}
+		for _, row := range hours.Rows {
+			if seen[row.Group[0]] {
+				t.Errorf("%s has %s twice", name, row.Group[0])
+			}
+			seen[row.Group[0]] = true
+		}
+		if name == "America/New_York" && !(seen["2026-11-01T01:00:00-04:00"] && seen["2026-11-01T01:00:00-05:00"]) {
+			t.Errorf("the hour that comes twice is not there twice: %v", seen)
+		}
 	}
 }
 
