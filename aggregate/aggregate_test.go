@@ -181,6 +181,14 @@ func TestShowbackIsTheSumOfTheEntries(t *testing.T) {
 	if filtered.Total != sums["in"] {
 		t.Errorf("filtered: %+v, want %+v", filtered.Total, sums["in"])
 	}
+	second := showback(t, db, aggregate.Query{GroupBy: []string{"user"}, From: start.AddDate(0, 0, 1), To: start.AddDate(0, 0, 2)})
+	days := sum(entries, func(e ledgertest.Entry) string { return e.Time.Format(time.DateOnly) })
+	if want := days["2026-10-25"]; second.Source != "user_days" || second.Total != want {
+		t.Errorf("the second day by user: %+v, want %+v", second.Total, want)
+	}
+	if past := showback(t, db, aggregate.Query{GroupBy: []string{"team"}, Limit: 7, Offset: 1000}); past.Total != want || len(past.Rows) != 0 || past.More {
+		t.Errorf("a page past the last row: %+v, want no rows and the total %+v", past, want)
+	}
 	var pages []aggregate.Row
 	for more := true; more; {
 		p := showback(t, db, aggregate.Query{GroupBy: []string{"team", "model", "class"}, Limit: 7, Offset: len(pages)})
@@ -222,6 +230,12 @@ func TestLocalMonths(t *testing.T) {
 				}
 			}
 		}
+		both := showback(t, db, aggregate.Query{TZ: z, From: border.AddDate(0, 0, -1), To: border.AddDate(0, 0, 1), GroupBy: []string{"month"}})
+		for _, row := range both.Rows {
+			if len(both.Rows) != 2 || row.Figures != months[row.Group[0]] {
+				t.Errorf("%s in %s: %+v, want %+v", row.Group[0], name, row.Figures, months[row.Group[0]])
+			}
+		}
 		hours := showback(t, db, aggregate.Query{TZ: z, From: border.AddDate(0, 0, -1), To: border.AddDate(0, 0, 1), GroupBy: []string{"hour"}})
 		seen := map[string]bool{}
 		for _, row := range hours.Rows {
@@ -249,6 +263,11 @@ func TestAsOfIsReproducible(t *testing.T) {
 	corrected := entries[0]
 	corrected.Restatement, corrected.Rate = 1, corrected.Rate+1
 	more = append(more, entries[0].Reverse(1), corrected)
+	for _, e := range entries { // what had no price or no quantity is taken out of those counts too
+		if e.Unpriced || e.Unmeasured {
+			more = append(more, e.Reverse(1))
+		}
+	}
 	ledgertest.Post(t, db, 2000, more...)
 	if now := showback(t, db, q); !reflect.DeepEqual(now, before) {
 		t.Error("entries that are not rolled up yet changed the answer")
