@@ -145,6 +145,36 @@ func TestDiskFull(t *testing.T) {
 	b.books(t, proxy, &answered)
 }
 
+// TestVerifySaysWhatItDidNotSee stops the ingest before the last calls: green books, but not of all that the topic holds.
+func TestVerifySaysWhatItDidNotSee(t *testing.T) {
+	b := newBed(t)
+	proxy := b.start(proxyServes, b.flags("proxy", false, "--governance", b.path("governance"), "--listen", "127.0.0.1:0", "--admin", "", "--log", "json")...)
+	taker := b.start("ingest", b.flags("ingest", true, "--admin", "", "--log", "json")...)
+	call := func() {
+		t.Helper()
+		r, err := simulate.Load(t.Context(), simulate.LoadOptions{
+			Target: "http://" + proxy.match(proxyServes), Key: b.keys["devtools"], Requests: 10, Headers: benchHeaders(),
+		})
+		if err != nil || r.Answered != 10 {
+			t.Fatalf("%+v, %v", r, err)
+		}
+	}
+	argv := append([]string{"verify", "books"}, b.flags("verify", true)[1:]...)
+	call()
+	b.settle()
+	taker.stop()
+	call()
+	proxy.stop()
+	if out := b.command(0, argv...); !strings.Contains(out, "not taken yet") || strings.Contains(out, "messages in the topic") {
+		t.Errorf("with messages left in the topic it says\n%s", out)
+	}
+	taker.run("ingest")
+	b.settle()
+	if out := b.command(0, argv...); strings.Contains(out, "not taken yet") {
+		t.Errorf("with everything taken it says\n%s", out)
+	}
+}
+
 // load calls through the proxy for some seconds, strikes in the middle, and returns the ids of the answered calls.
 func (b *bed) load(t *testing.T, target string, strike func()) *sync.Map {
 	t.Helper()
