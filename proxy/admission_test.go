@@ -32,7 +32,7 @@ func TestAttribution(t *testing.T) {
 		}
 	}
 	a := list[0].Request.Attribution
-	want("business unit", a.BusinessUnit, "retail", event.FromDefault, "")
+	want("business unit", a.BusinessUnit, "retail", event.FromHierarchy, "")
 	want("team", a.Team, "risk", event.FromKey, "desk")
 	want("project", a.Project, "scoring", event.FromDefault, "nonsense")
 	want("application", a.Application, "my-app", event.FromHeader, "")

@@ -56,18 +56,19 @@ func (c *call) attribute() {
 		u = &nobody
 	}
 	now := c.started
-	c.dimension(&a.Application, application, c.key.Application, u.Application)
-	c.dimension(&a.Project, project, c.key.Project, u.Project)
-	above := u.Team
-	if above == "" && a.Team.Value == "" && a.Project.Value != "" {
+	c.dimension(&a.Application, application, c.key.Application, u.Application, event.FromDefault)
+	c.dimension(&a.Project, project, c.key.Project, u.Project, event.FromDefault)
+	above, from := u.Team, event.FromDefault
+	if above == "" && a.Project.Value != "" {
 		above, _ = snapshot.Parent("project", a.Project.Value, now)
+		from = event.FromHierarchy
 	}
-	c.dimension(&a.Team, team, c.key.Team, above)
+	c.dimension(&a.Team, team, c.key.Team, above, from)
 	above = ""
 	if a.Team.Value != "" {
 		above, _ = snapshot.Parent("team", a.Team.Value, now)
 	}
-	c.dimension(&a.BusinessUnit, businessUnit, c.key.BusinessUnit, above)
+	c.dimension(&a.BusinessUnit, businessUnit, c.key.BusinessUnit, above, event.FromHierarchy)
 
 	name, provenance := c.head.claims[user], event.FromHeader
 	if len(name) == 0 {
@@ -93,7 +94,9 @@ func (c *call) attribute() {
 
 var nobody governance.UseCase
 
-func (c *call) dimension(d *event.Dimension, i int, fixed, otherwise string) {
+// dimension fills one dimension: with what the key fixes, what the client
+// claims, otherwise with a value that comes from elsewhere, or the default.
+func (c *call) dimension(d *event.Dimension, i int, fixed, otherwise string, from event.Provenance) {
 	name := event.DimensionNames[i]
 	claim := c.head.claims[i]
 	if fixed != "" {
@@ -109,11 +112,11 @@ func (c *call) dimension(d *event.Dimension, i int, fixed, otherwise string) {
 		}
 	}
 	if d.Value == "" {
-		d.Provenance = event.FromDefault
-		if d.Value = otherwise; d.Value == "" {
-			if d.Value = c.plan.snapshot.Default(name); d.Value == "" {
-				d.Provenance = event.Missing
-			}
+		if d.Value, d.Provenance = otherwise, from; d.Value == "" {
+			d.Value, d.Provenance = c.plan.snapshot.Default(name), event.FromDefault
+		}
+		if d.Value == "" {
+			d.Provenance = event.Missing
 		}
 	}
 }

@@ -37,6 +37,8 @@ func (e *Event) check() string {
 		return "data does not fit the type"
 	case (e.Type == RequestAdjusted) == e.Subject.IsZero() || !e.Subject.IsZero() && !e.Subject.valid():
 		return "adjusted events, and only they, have a subject, which is an id"
+	case e.Subject.Milli()-e.ID.Milli() > maxSkew:
+		return "an adjusted event is more than a day older than its call"
 	case r != nil && (len(r.Attempts) > MaxAttempts || len(r.Sources) > MaxSources || len(r.Decision.Rejected) > MaxRejected || len(r.PII) > MaxPII),
 		e.Governance != nil && len(e.Governance.Changed) > MaxChanged:
 		return "list over its limit"
@@ -147,5 +149,8 @@ func long(texts ...string) bool {
 // maxTime is the year 2200: what is later is a broken clock, and would make a
 // partition of its own.
 const maxTime Micros = 7_258_118_400_000_000
+
+// maxSkew is how many milliseconds an adjusted event can be older than its call.
+const maxSkew = 24 * 60 * 60 * 1000
 
 const maxStatus = 999

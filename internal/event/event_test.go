@@ -90,6 +90,7 @@ func TestAppendRefuses(t *testing.T) {
 		"a subject":             func(e *Event, r *Request) { e.Subject = e.ID },
 		"no subject":            func(e *Event, r *Request) { e.Type = RequestAdjusted },
 		"subject is no id":      func(e *Event, r *Request) { e.Type, e.Subject = RequestAdjusted, ID{1} },
+		"a subject a day later": func(e *Event, r *Request) { e.Type, e.Subject = RequestAdjusted, at(typical(), 86401).ID },
 		"before 1970":           func(e *Event, r *Request) { e.Time = -1 },
 		"after 2199":            func(e *Event, r *Request) { *e = *at(e, 174*365*86400) },
 		"served too large":      func(e *Event, r *Request) { r.Outcome.Served = 1 },

@@ -119,6 +119,18 @@ func makeVectors(t *testing.T) []vector {
 		r.Call.Workload = "batch"
 		r.Attempts[0].Tier = "batch"
 	}), 3600), "the result of a batch, an hour later; subject names the call")
+	good("adjusted-outcome", at(change(func(e *Event, r *Request) {
+		e.Type, e.Subject = RequestAdjusted, e.ID
+		r.Sources, r.Attempts, r.Coverage = nil, nil, "none"
+		r.Outcome.Client, r.Outcome.Served, r.Outcome.Code = "withheld", -1, "ledgerline_withheld"
+	}), 5), "how the call ended, and nothing of what it bought: no attempts")
+	good("adjusted-early", at(change(func(e *Event, r *Request) {
+		e.Type, e.Subject = RequestAdjusted, at(typical(), 0).ID
+	}), -86400), "by a clock that is a day behind")
+	good("hierarchy", change(func(e *Event, r *Request) {
+		r.Attribution.Team = Dimension{Value: "kyc", Provenance: FromKey}
+		r.Attribution.BusinessUnit = Dimension{Value: "retail", Provenance: FromHierarchy}
+	}), "a business unit that follows from the team")
 	good("unicode", change(func(e *Event, r *Request) {
 		r.Decision.Why = "quote \" backslash \\ slash / tab \t line\nreturn\r form\f back\b bell \a delete \x7f nul \x00 separator \u2028 é 漢字 😀 <&>"
 		r.Sources[0].Name = "público.clientes"
@@ -245,6 +257,8 @@ func makeVectors(t *testing.T) []vector {
 	bad(true, "time-day", edit(`"time":"2026-09-21T`, `"time":"2026-09-31T`), "the 31st of September")
 	bad(false, "subject", edit(`"time":"`, `"subject":"01a0c450-6c7b-7001-8002-030405060708","time":"`), "a subject in an event that adjusts nothing")
 	bad(false, "subject-missing", edit(`"type":"llm.request.completed"`, `"type":"llm.request.adjusted"`), "an adjustment of nothing")
+	early := canonical(t, at(change(func(e *Event, r *Request) { e.Type, e.Subject = RequestAdjusted, e.ID }), 1))
+	bad(true, "subject-later", bytes.Replace(early, []byte(`"subject":"01a0c450-`), []byte(`"subject":"01a5c450-`), 1), "an adjusted event that is more than a day older than its call")
 	bad(false, "data-of-another-type", edit(`"type":"llm.request.completed"`, `"type":"writer.opened"`), "data that does not fit the type")
 	bad(true, "served", edit(`"served":0`, `"served":1`), "served is no attempt")
 	bad(false, "text-over", edit(`"coverage":"declared"`, `"coverage":"`+strings.Repeat("x", MaxText+1)+`"`), "a text of 513 bytes")

@@ -55,11 +55,12 @@ type Caller struct {
 type Provenance string
 
 const (
-	FromKey     Provenance = "key"
-	FromJWT     Provenance = "jwt"
-	FromHeader  Provenance = "header"
-	FromDefault Provenance = "default"
-	Missing     Provenance = "missing"
+	FromKey       Provenance = "key"
+	FromJWT       Provenance = "jwt"
+	FromHeader    Provenance = "header"
+	FromHierarchy Provenance = "hierarchy" // what another dimension's value belongs to
+	FromDefault   Provenance = "default"
+	Missing       Provenance = "missing"
 )
 
 // Dimension is the value of one attribution dimension and where it came from.
