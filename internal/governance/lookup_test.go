@@ -340,7 +340,7 @@ func TestPrice(t *testing.T) {
 		{"a band that the next price dropped", "small", "us", "standard", "input", 300000, "2026-11-15T00:00:00Z", "0.2 openai/small//standard/0/input@2026-11-15"},
 		{"a class that the next price dropped", "small", "us", "standard", "cache_read", 10, "2026-11-15T00:00:00Z", unpriced},
 		{"another tier goes on", "small", "us", "batch", "input", 10, "2026-11-15T00:00:00Z", "0.125 openai/small//batch/0/input@2026-01-01"},
-		{"free, any class and tier", "large", "us", "batch", "output_audio", 10, "2026-06-01T00:00:00Z", "free 0 openai/large///0/free@2026-01-01"},
+		{"free, any class and tier", "large", "us", "batch", "output_audio", 10, "2026-06-01T00:00:00Z", "0 openai/large///0/free@2026-01-01"},
 		{"free no more", "large", "us", "standard", "input", 10, "2026-11-15T00:00:00Z", "9.123456 openai/large//standard/0/input@2026-11-15"},
 		{"free no more, in a tier without a price", "large", "us", "batch", "input", 10, "2026-11-15T00:00:00Z", unpriced},
 		{"zero is a price", "large", "us", "standard", "output", 10, "2026-11-15T00:00:00Z", "0 openai/large//standard/0/output@2026-11-15"},
@@ -351,8 +351,6 @@ func TestPrice(t *testing.T) {
 		switch {
 		case !ok:
 			got = unpriced
-		case p.Free:
-			got = "free " + got
 		}
 		if got != tt.want || ok && p.Source != "list" {
 			t.Errorf("%s: %s (source %s), want %s", tt.what, got, p.Source, tt.want)
@@ -367,7 +365,7 @@ func TestPrice(t *testing.T) {
 		for _, model := range []string{"small", "small-2026-01-01"} {
 			before, _ := s.Price(PriceKey{"openai", model, region, "standard", "input", 1, day(t, "2026-11-14T00:00:00Z")})
 			after, ok := s.Price(PriceKey{"openai", model, region, "standard", "input", 1, day(t, "2026-11-15T00:00:00Z")})
-			if before.Free || before.Rate == 0 || !ok || !after.Free || after.Rate != 0 {
+			if before.Rate == 0 || !ok || after.Rate != 0 || !strings.Contains(after.ID, "/free@2026-11-15") {
 				t.Errorf("%s in %q: %v, then %v", model, region, before, after)
 			}
 		}

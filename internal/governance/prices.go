@@ -68,9 +68,8 @@ type PriceKey struct {
 
 // Price is the price of a token.
 type Price struct {
-	ID     string // provider/model/region/tier/above/class@from; the same as long as the book says the same
-	Rate   money.Rate
-	Free   bool // the model is free of charge, whatever the class
+	ID     string     // provider/model/region/tier/above/class@from; the same as long as the book says the same
+	Rate   money.Rate // 0: free
 	Source string
 }
 
@@ -233,7 +232,7 @@ func (b *bookBuilder) addBand(g *priceGroup, names []at[model], e *priceEntry, f
 	b.lines[place] = e.Line
 	prices := []classPrice{}
 	if free {
-		prices = append(prices, classPrice{"", Price{ID: priceID(head, 0, "free", g.From.V.Time), Free: true, Source: string(g.Source)}})
+		prices = append(prices, classPrice{"", Price{ID: priceID(head, 0, "free", g.From.V.Time), Source: string(g.Source)}})
 	}
 	for class, rate := range e.USD {
 		prices = append(prices, classPrice{class, Price{ID: priceID(head, e.Above, class, g.From.V.Time), Rate: money.Rate(rate.V), Source: string(g.Source)}})
