@@ -2,7 +2,9 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +57,9 @@ func (c *consumer) generation(ctx context.Context, g *kafka.Generation) error {
 	}
 	w := &writer{consumer: c, commit: g.Commit}
 	start(func() error { return w.run(ctx, full, free) })
+	if slices.Contains(g.Partitions, 0) { // the group makes one process of all do it
+		start(func() error { return c.adjust(ctx) })
+	}
 	free <- new(batch)
 	free <- new(batch)
 
@@ -81,6 +86,31 @@ func (c *consumer) generation(ctx context.Context, g *kafka.Generation) error {
 		case full <- b:
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		}
+	}
+}
+
+// adjust posts what adjusted events say, until ctx ends. No failure of it keeps events from the books.
+func (c *consumer) adjust(ctx context.Context) error {
+	a := &adjuster{store: c.DB, topic: c.Topic, snapshots: c.snapshots, now: c.Now}
+	tick := time.NewTicker(c.AdjustEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		run, done := finishing(ctx)
+		effect, err := a.run(run)
+		done()
+		switch {
+		case errors.Is(err, ErrOpen):
+			c.Logger.Info("adjusted events wait for another correction to end", "error", err)
+		case err != nil && ctx.Err() == nil && !clickhouse.Temporary(err): // the writer tells when the store is away
+			c.Logger.Error("adjusted events could not be posted; trying again", "error", err)
+		case effect.Number > 0:
+			c.Logger.Info("adjusted events were posted", "restatement", effect.Number, "calls", effect.Events, "entries", effect.Entries)
 		}
 	}
 }

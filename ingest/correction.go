@@ -16,10 +16,15 @@ import (
 const (
 	kindRestate = "restate"
 	kindReplay  = "replay"
+	kindAdjust  = "adjust"
 )
 
 // correction is a row of restatements: the one mechanism by which rows enter
 // the books that are not of a batch.
+//
+// Its number belongs to the process whose row is stored under it: an insert of
+// the same number and version by another one is dropped by its token, so of
+// two that begin at once one goes on and the other sees [ErrOpen].
 //
 // Its recorded_seq R lies above every one given out before. The row is written
 // as open first; if a batch has passed R by then, R is raised and the row is
@@ -30,8 +35,8 @@ const (
 type correction struct {
 	number     uint32
 	kind       string
-	from, to   event.Micros // replay: 0
-	governance [32]byte     // replay: zero
+	from, to   event.Micros // of a restatement's calls; else 0
+	governance [32]byte     // of a restatement; else zero
 	reason     string
 	through    uint64 // recorded_seq through which the books were looked at
 	seq        uint64 // R; 0: not open yet
@@ -39,6 +44,7 @@ type correction struct {
 	done       bool
 	entries    uint64
 	days       map[uint16]bool
+	earlier    []correction // restatements, and the last adjustment
 
 	store Store
 	now   func() time.Time
@@ -47,7 +53,8 @@ type correction struct {
 // ErrOpen says that another correction was interrupted and must be ended first.
 var ErrOpen = errors.New("another correction is open")
 
-func readCorrections(ctx context.Context, store Store) ([]correction, error) {
+// readCorrections reads all corrections, or only those that matter for the next one.
+func readCorrections(ctx context.Context, store Store, all bool) ([]correction, error) {
 	var rows []struct {
 		Restatement uint32      `ch:"restatement"`
 		Kind        string      `ch:"kind"`
@@ -62,30 +69,31 @@ func readCorrections(ctx context.Context, store Store) ([]correction, error) {
 		Seq         uint64      `ch:"recorded_seq"`
 		Version     uint32      `ch:"version"`
 	}
-	if err := store.Select(ctx, &rows, sql.Query("ingest_restatements")); err != nil {
+	if err := store.Select(ctx, &rows, sql.Query("ingest_restatements"), clickhouse.Param("all", all)); err != nil {
 		return nil, err
 	}
-	var all []correction
+	var corrections []correction
 	for _, r := range rows {
-		all = append(all, correction{
+		corrections = append(corrections, correction{
 			number: r.Restatement, kind: r.Kind, from: event.Micros(r.From), to: event.Micros(r.To), governance: [32]byte([]byte(r.Governance)), reason: r.Reason,
 			through: r.Through, seq: r.Seq, version: r.Version, done: r.State == "done", entries: r.Entries,
 		})
 	}
-	return all, nil
+	return corrections, nil
 }
 
 // begin prepares the correction: it takes up the open one if that is the same,
 // and a new number otherwise. Nothing is written yet.
 func (c *correction) begin(ctx context.Context, topic string) (resumed bool, err error) {
 	c.days = map[uint16]bool{}
-	all, err := readCorrections(ctx, c.store)
+	all, err := readCorrections(ctx, c.store, false)
 	if err != nil {
 		return false, err
 	}
 	for _, o := range all {
 		c.number = max(c.number, o.number)
 		if o.done {
+			c.earlier = append(c.earlier, o)
 			continue
 		}
 		if o.kind != c.kind || o.from != c.from || o.to != c.to || o.governance != c.governance {
@@ -136,18 +144,55 @@ func (c *correction) last(ctx context.Context) (batches, restatements uint64, er
 	return rows[0].Batches, rows[0].Restatements, nil
 }
 
+// write stores the next version of the row, and fails when that is another process's.
 func (c *correction) write(ctx context.Context, state string, seq uint64) error {
 	c.version++
+	changed := c.now().UnixMicro()
 	days := []uint16{}
 	for d := range c.days {
 		days = append(days, d)
 	}
 	slices.Sort(days)
-	return c.store.Insert(ctx, "restatements", "", []clickhouse.Column{
+	err := c.store.Insert(ctx, "restatements", fmt.Sprintf("restatement %d version %d", c.number, c.version), []clickhouse.Column{
 		{Name: "restatement", Data: []uint32{c.number}}, {Name: "kind", Data: []string{c.kind}},
 		{Name: "from_time", Data: []int64{int64(c.from)}}, {Name: "to_time", Data: []int64{int64(c.to)}}, {Name: "governance", Data: [][32]byte{c.governance}},
 		{Name: "reason", Data: []string{c.reason}}, {Name: "state", Data: []string{state}}, {Name: "through_seq", Data: []uint64{c.through}},
 		{Name: "entries", Data: []uint64{c.entries}}, {Name: "days", Data: clickhouse.Array{Ends: []uint64{uint64(len(days))}, Values: days}},
-		{Name: "recorded_seq", Data: []uint64{seq}}, {Name: "changed_at", Data: []int64{c.now().UnixMicro()}}, {Name: "version", Data: []uint32{c.version}},
+		{Name: "recorded_seq", Data: []uint64{seq}}, {Name: "changed_at", Data: []int64{changed}}, {Name: "version", Data: []uint32{c.version}},
 	})
+	if err != nil {
+		return err
+	}
+	var rows []struct {
+		Kind    string `ch:"kind"`
+		Seq     uint64 `ch:"recorded_seq"`
+		Changed int64  `ch:"changed_at"`
+	}
+	err = c.store.Select(ctx, &rows, sql.Query("ingest_claim"), clickhouse.Param("restatement", c.number), clickhouse.Param("version", c.version))
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if r.Kind != c.kind || r.Seq != seq || r.Changed != changed {
+			return fmt.Errorf("%w: number %d was taken by another process meanwhile", ErrOpen, c.number)
+		}
+	}
+	return nil
+}
+
+// restates reports whether the correction is a restatement of the calls of a time.
+func (c *correction) restates(t event.Micros) bool {
+	return c.kind == kindRestate && c.from <= t && t < c.to
+}
+
+// looked is through which recorded_seq earlier corrections have looked at the
+// calls of a time, and at what was said of them later.
+func looked(earlier []correction, t event.Micros) uint64 {
+	through := uint64(0)
+	for i := range earlier {
+		if c := &earlier[i]; c.kind == kindAdjust || c.restates(t) {
+			through = max(through, c.through)
+		}
+	}
+	return through
 }

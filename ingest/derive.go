@@ -55,9 +55,16 @@ func isCall(ev *event.Event) bool {
 	return ev.Type == event.RequestCompleted || ev.Type == event.RequestRecovered || ev.Type == event.RequestDenied
 }
 
+// isPriced reports whether rules are needed to take the event in: calls, and
+// adjusted events that say what their call bought.
+func isPriced(ev *event.Event) bool {
+	return isCall(ev) || ev.Type == event.RequestAdjusted && len(ev.Request.Attempts) > 0
+}
+
 // Derive makes the entries and the view of an event under a snapshot. It
-// depends on nothing else. It fails when an amount overflows; the error names
-// no content of the event.
+// depends on nothing else. An adjusted event has no entries of its own, see
+// [Adjust]. It fails when an amount overflows; the error names no content of
+// the event.
 func Derive(ev *event.Event, snap *governance.Snapshot) (Derived, error) {
 	var d Derived
 	err := d.derive(ev, snap)
@@ -66,13 +73,18 @@ func Derive(ev *event.Event, snap *governance.Snapshot) (Derived, error) {
 
 // derive is Derive into d, whose Entries are appended to.
 func (d *Derived) derive(ev *event.Event, snap *governance.Snapshot) error {
-	if !isCall(ev) {
+	if !isPriced(ev) {
 		return nil
+	}
+	if ev.Type == event.RequestAdjusted { // tried, so that its call can be derived with it
+		call := *ev
+		call.Type = event.RequestCompleted
+		return new(Derived).derive(&call, snap)
 	}
 	d.attribute(ev, snap)
 	d.Status = Free
 	d.Input, d.Output, d.Reasoning, d.Cost = known(0), known(0), known(0), known(0)
-	if ev.Type == event.RequestDenied {
+	if ev.Type == event.RequestDenied && len(ev.Request.Attempts) == 0 {
 		return nil
 	}
 	first := len(d.Entries)

@@ -14,9 +14,11 @@
 // counts twice. A second delivery of an event is left out and counted; one
 // with other bytes than the first goes to quarantine.
 //
-// Corrections ([Restate]) and what quarantine gives back ([Replay]) enter
-// under a number in the table restatements with a recorded_seq of their own.
-// While its row is open the watermark stays below that recorded_seq.
+// Corrections ([Restate], adjusted events) and what quarantine gives back
+// ([Replay]) enter under a number in the table restatements with a
+// recorded_seq of their own. While its row is open the watermark stays below
+// that recorded_seq. What adjusted events say is posted by the process that
+// owns partition 0.
 package ingest
 
 import (
@@ -54,6 +56,8 @@ type Options struct {
 	MaxBytes   int           // of a batch's events as received; 0: 32 MiB
 	FlushAfter time.Duration // from the first event of a batch; 0: 1 s
 	IdleEvery  time.Duration // an empty flush when nothing comes; 0: 5 s
+
+	AdjustEvery time.Duration // a look for adjusted events to post; 0: 10 s
 }
 
 func (o *Options) setDefaults() error {
@@ -77,6 +81,9 @@ func (o *Options) setDefaults() error {
 	}
 	if o.IdleEvery == 0 {
 		o.IdleEvery = 5 * time.Second
+	}
+	if o.AdjustEvery == 0 {
+		o.AdjustEvery = 10 * time.Second
 	}
 	return nil
 }

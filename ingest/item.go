@@ -48,7 +48,7 @@ func (c *consumer) prepare(ctx context.Context, messages []kafka.Message, items 
 			it.reason = reason(err)
 			continue
 		}
-		if isCall(ev) {
+		if isPriced(ev) {
 			if snap == nil || snap.Digest != it.governance {
 				if snap, err = c.snapshots.wait(ctx, it.governance, ev.Request.Decision.Commit); err != nil {
 					return items, err

@@ -269,6 +269,9 @@ func TestEndToEnd(t *testing.T) {
 	if got := p.text(`SELECT count(), countIf(type = 'llm.request.denied'), countIf(cost_status = 'exact'), toString(sum(cost)) FROM requests FINAL`); got != "20\t1\t19\t"+fmt.Sprint(wantHistoryCost()) {
 		t.Errorf("requests: %s, want cost %s", got, wantHistoryCost())
 	}
+	if got := p.text(`SELECT groupUniqArray(provenance) FROM requests FINAL`); got != "[['hierarchy','key','missing','missing','missing','default']]" {
+		t.Errorf("provenance: %s", got)
+	}
 	if got := p.text(`SELECT count(), sum(calls), sum(quantity), toString(sum(cost)), uniqExact(team), any(business_unit), any(posting_period) FROM charges FINAL`); got != "56\t19\t"+fmt.Sprint(19*1010+190-7)+"\t"+wantHistoryCost()+"\t1\tretail\t202610" {
 		t.Errorf("charges: %s", got)
 	}

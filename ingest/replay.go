@@ -182,7 +182,7 @@ func (r *replayer) derive(ctx context.Context, it *item) error {
 		it.reason = reason(err)
 		return nil
 	}
-	if !isCall(ev) {
+	if !isPriced(ev) {
 		return nil
 	}
 	snap, err := r.snapshots.find(ctx, it.governance, ev.Request.Decision.Commit)

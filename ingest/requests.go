@@ -89,10 +89,14 @@ func (c *requestColumns) add(ev *event.Event, d *Derived, governance [32]byte, r
 	c.user = append(c.user, d.User)
 	c.application.Append(d.Application)
 	c.useCase.Append(d.UseCase)
-	dimensions := r.Attribution.All()
+	dimensions, derived := r.Attribution.All(), [6]string{d.BusinessUnit, d.Team, d.Project, d.User, d.Application, d.UseCase}
 	conflict := false
-	for _, v := range dimensions {
-		c.provenance.Append(string(v.Provenance))
+	for i, v := range dimensions {
+		if v.Value == "" && derived[i] != "" {
+			c.provenance.Append(string(event.FromHierarchy))
+		} else {
+			c.provenance.Append(string(v.Provenance))
+		}
 		conflict = conflict || v.Conflict != ""
 	}
 	c.provenanceEnds = append(c.provenanceEnds, uint64(c.provenance.Len()))

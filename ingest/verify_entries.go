@@ -31,8 +31,10 @@ type entryVerifier struct {
 	o           VerifyOptions
 	through     uint64
 	snapshots   *snapshots
-	corrections []correction // that are done and below the watermark, restatements only
+	corrections []correction // that are done and below the watermark, but for replays
+	restated    []correction // of these the restatements: the others are of adjusted calls alone
 	last        uint32       // the number of the last of these
+	waiting     int          // calls of which more was said than is posted
 }
 
 func (v *entryVerifier) run(ctx context.Context) error {
@@ -40,7 +42,7 @@ func (v *entryVerifier) run(ctx context.Context) error {
 	if v.through, err = v.o.watermark(ctx); err != nil {
 		return err
 	}
-	all, err := readCorrections(ctx, v.o.DB)
+	all, err := readCorrections(ctx, v.o.DB, true)
 	if err != nil {
 		return err
 	}
@@ -48,8 +50,11 @@ func (v *entryVerifier) run(ctx context.Context) error {
 		switch {
 		case !c.done:
 			v.problem("correction %d (%s) was begun and not ended: run it again", c.number, c.kind)
-		case c.kind == kindRestate && c.seq <= v.through:
+		case c.kind != kindReplay && c.seq <= v.through:
 			v.corrections, v.last = append(v.corrections, c), c.number
+			if c.kind == kindRestate {
+				v.restated = append(v.restated, c)
+			}
 		}
 	}
 	list, err := days(ctx, v.o.DB, time.Unix(0, 0), time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC))
@@ -60,6 +65,9 @@ func (v *entryVerifier) run(ctx context.Context) error {
 		if err := v.day(ctx, day); err != nil {
 			return fmt.Errorf("%s: %w", day.Format(time.DateOnly), err)
 		}
+	}
+	if v.waiting > 0 {
+		v.note("%d calls have adjusted events that are not posted yet", v.waiting)
 	}
 	return nil
 }
@@ -90,6 +98,11 @@ func (v *entryVerifier) day(ctx context.Context, day time.Time) error {
 		return err
 	}
 	defer requests.close()
+	later, err := newAdjustments(ctx, v.o.DB, day, day.AddDate(0, 0, 1), v.through)
+	if err != nil {
+		return err
+	}
+	defer later.close()
 
 	var group []storedEvent
 	var has []storedEntry
@@ -114,7 +127,11 @@ func (v *entryVerifier) day(ctx context.Context, day time.Time) error {
 		if rows, err = requests.at(t, rows[:0]); err != nil {
 			return err
 		}
-		if err := v.moment(ctx, group, has, rows); err != nil {
+		adjusted, err := later.at(t)
+		if err != nil {
+			return err
+		}
+		if err := v.moment(ctx, group, has, rows, adjusted); err != nil {
 			return err
 		}
 	}
@@ -122,7 +139,7 @@ func (v *entryVerifier) day(ctx context.Context, day time.Time) error {
 }
 
 // moment compares the rows of one microsecond.
-func (v *entryVerifier) moment(ctx context.Context, group []storedEvent, has []storedEntry, rows []storedRequest) error {
+func (v *entryVerifier) moment(ctx context.Context, group []storedEvent, has []storedEntry, rows []storedRequest, said map[event.ID][]adjusted) error {
 	stored := make(map[[16]byte]*storedEntry, len(has))
 	for i := range has {
 		e := &has[i]
@@ -138,7 +155,7 @@ func (v *entryVerifier) moment(ctx context.Context, group []storedEvent, has []s
 	for i := range group {
 		s := &group[i]
 		v.Checked++
-		want, view, err := v.expected(ctx, s)
+		want, view, err := v.expected(ctx, s, said[s.id])
 		if err != nil {
 			return err
 		}
@@ -180,9 +197,10 @@ func (v *entryVerifier) moment(ctx context.Context, group []storedEvent, has []s
 	return nil
 }
 
-// expected is every entry of the event, first ones and those of restatements,
-// and the view of it that holds now; nil when it is no call.
-func (v *entryVerifier) expected(ctx context.Context, s *storedEvent) ([]Entry, *Derived, error) {
+// expected is every entry of the event, first ones and those of corrections,
+// and the view of it that holds now; nil when it is no call. by are the
+// adjusted events of it.
+func (v *entryVerifier) expected(ctx context.Context, s *storedEvent, by []adjusted) ([]Entry, *Derived, error) {
 	if event.Digest([]byte(s.raw)) != s.digest {
 		v.problem("event %s: its bytes are not those of its digest", s.id)
 	}
@@ -204,21 +222,40 @@ func (v *entryVerifier) expected(ctx context.Context, s *storedEvent) ([]Entry, 
 	}
 	all := append([]Entry(nil), d.Entries...)
 	current := d.Entries
-	for i := range v.corrections {
-		c := &v.corrections[i]
-		if ev.Time < c.from || ev.Time >= c.to || s.seq > c.through {
+	corrections := v.restated
+	if len(by) > 0 {
+		corrections = v.corrections
+	}
+	looked := uint64(0)
+	for i := range corrections {
+		c := &corrections[i]
+		if c.kind == kindRestate && !c.restates(ev.Time) {
 			continue
 		}
-		next, err := v.derive(ctx, ev, c.governance)
+		due := isDue(looked, c.through, s, by)
+		looked = max(looked, c.through)
+		if s.seq > c.through || c.kind == kindAdjust && !due {
+			continue
+		}
+		says, err := asAdjusted(ev, s, by, c.through)
+		if err != nil {
+			v.problem("event %s: %s", s.id, reason(err))
+			return all, d, nil
+		}
+		rules := c.governance
+		if c.kind == kindAdjust {
+			rules = says.rules(corrections[:i])
+		}
+		next, err := v.derive(ctx, says.call, rules)
 		if err != nil || next == nil {
 			return all, d, err
 		}
 		changes := correct(current, next.Entries, c.number, posting(event.Micros(c.seq)))
-		if len(changes) == 0 {
-			continue
-		}
 		all = append(all, changes...)
 		current, d = replace(current, changes), next
+	}
+	if isDue(looked, v.through, s, by) {
+		v.waiting++
 	}
 	return all, d, nil
 }

@@ -13,8 +13,18 @@ import (
 	"github.com/ledgerline/ledgerline/sql"
 )
 
-// grace is how long a flush that has begun may take to end after its partitions were called back.
+// grace is how long work that has begun may take to end after its partitions were called back.
 const grace = 15 * time.Second
+
+// finishing is a context that ends that long after ctx.
+func finishing(ctx context.Context) (context.Context, func()) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })
+	return work, func() {
+		stop()
+		cancel()
+	}
+}
 
 // writer stores batches, one after the other.
 type writer struct {
@@ -38,9 +48,8 @@ func (w *writer) run(ctx context.Context, full <-chan *batch, free chan<- *batch
 
 // store is one flush, finished also when ctx ends meanwhile.
 func (w *writer) store(ctx context.Context, b *batch) error {
-	flush, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()
+	flush, done := finishing(ctx)
+	defer done()
 	began := w.Now()
 	if err := w.flush(flush, b); err != nil {
 		return err
