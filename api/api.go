@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -58,15 +59,16 @@ type route struct {
 	path    string
 	scopes  []Scope
 	handler func(*server, echo.Context) error
+	audited bool // it reads one thing, :id: each reading is recorded, a refused one too
 }
 
 var routes = []route{
-	{"/v1/showback", []Scope{Finance}, (*server).showback},
-	{"/v1/unpriced", []Scope{Finance}, (*server).unpriced},
-	{"/v1/requests", []Scope{Finance, Compliance}, (*server).requests},
-	{"/v1/requests/:id", []Scope{Compliance}, (*server).request},
-	{"/v1/openapi.json", []Scope{Finance, Compliance, Operator}, (*server).openAPI},
-	{"/metrics", []Scope{Operator}, (*server).metricsText},
+	{"/v1/showback", []Scope{Finance}, (*server).showback, false},
+	{"/v1/unpriced", []Scope{Finance}, (*server).unpriced, false},
+	{"/v1/requests", []Scope{Finance, Compliance}, (*server).requests, false},
+	{"/v1/requests/:id", []Scope{Compliance}, (*server).request, true},
+	{"/v1/openapi.json", []Scope{Finance, Compliance, Operator}, (*server).openAPI, false},
+	{"/metrics", []Scope{Operator}, (*server).metricsText, false},
 }
 
 type server struct {
@@ -88,7 +90,7 @@ func New(o Options) (http.Handler, error) {
 	e.GET("/healthz", func(c echo.Context) error { return c.String(http.StatusOK, "ok\n") })
 	e.GET("/readyz", s.ready)
 	for _, r := range routes {
-		e.GET(r.path, func(c echo.Context) error { return r.handler(s, c) }, s.admit(r.scopes))
+		e.GET(r.path, func(c echo.Context) error { return r.handler(s, c) }, s.admit(r))
 	}
 	return e, nil
 }
@@ -107,7 +109,8 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), timeout)
 		defer cancel()
 		c.SetRequest(c.Request().WithContext(ctx))
-		if err := s.guarded(c, next); err != nil {
+		err := s.caught(c, next)
+		if err != nil {
 			c.Error(err)
 		}
 		route := c.Path()
@@ -115,7 +118,47 @@ func (s *server) frame(next echo.HandlerFunc) echo.HandlerFunc {
 			route = "none"
 		}
 		s.metrics.answered(route, c.Response().Status, time.Since(began))
+		if errors.Is(err, http.ErrAbortHandler) {
+			panic(http.ErrAbortHandler) // cuts the connection: half an answer must not look like a whole one
+		}
 		return nil
+	}
+}
+
+// caught keeps a mistake in one answer from ending more than that. The log gets where it happened and of which type it is, but not what
+// it says, which may hold anything that was read.
+func (s *server) caught(c echo.Context, next echo.HandlerFunc) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		s.metrics.panics.Inc()
+		what := fmt.Sprintf("%T", v)
+		if mistake, ok := v.(runtime.Error); ok { // says types and indices only
+			what = mistake.Error()
+		}
+		s.Logger.Error("api: a handler panicked", "request_id", c.Response().Header().Get("X-Request-Id"), "route", c.Path(), "panic", what, "at", callers())
+		err = problem(http.StatusInternalServerError, "internal", "see the log for X-Request-Id")
+		if c.Response().Committed {
+			err = http.ErrAbortHandler
+		}
+	}()
+	return s.guarded(c, next)
+}
+
+// callers is where a panic that is being recovered came from, the innermost function first. A stack as the runtime prints it would also
+// hold the words that functions were called with.
+func callers() []string {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // without Callers, this function and the deferred one
+	var at []string
+	for {
+		f, more := frames.Next()
+		at = append(at, fmt.Sprintf("%s:%d", f.Function, f.Line))
+		if !more {
+			return at
+		}
 	}
 }
 
@@ -143,8 +186,8 @@ func (s *server) guarded(c echo.Context, next echo.HandlerFunc) error {
 	return next(c)
 }
 
-// admit lets keys with one of the scopes in.
-func (s *server) admit(scopes []Scope) echo.MiddlewareFunc {
+// admit lets keys with one of the route's scopes in.
+func (s *server) admit(r route) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			scheme, text, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
@@ -153,15 +196,41 @@ func (s *server) admit(scopes []Scope) echo.MiddlewareFunc {
 				c.Response().Header().Set("WWW-Authenticate", `Bearer realm="ledgerline"`)
 				return problem(http.StatusUnauthorized, "key_missing", "an API key is needed: Authorization: Bearer lk_…")
 			}
-			for _, scope := range scopes {
+			for _, scope := range r.scopes {
 				if key.Has(scope) {
 					c.Set("key", key)
 					return next(c)
 				}
 			}
-			return problem(http.StatusForbidden, "scope_missing", fmt.Sprintf("this needs a key of scope %v", scopes))
+			if r.audited {
+				object := "" // of a path that names nothing
+				if id, err := event.ParseID(c.Param("id")); err == nil {
+					object = id.String()
+				}
+				if err := s.recordRead(event.Audit{Actor: key.ID, Action: action(r.path), Object: object, Reason: "scope_missing", Outcome: "refused"}); err != nil {
+					return err
+				}
+			}
+			return problem(http.StatusForbidden, "scope_missing", fmt.Sprintf("this needs a key of scope %v", r.scopes))
 		}
 	}
+}
+
+// action is how an audit event names the reading of a route.
+func action(path string) string { return "GET " + strings.Replace(path, ":id", "{id}", 1) }
+
+// recordRead makes a reading, or its refusal, a durable event. It fails when that cannot be, and then nothing may be answered.
+func (s *server) recordRead(audit event.Audit) error {
+	now := event.At(s.Now())
+	receipt, err := s.Recorder.Record(&event.Event{ID: event.NewID(now), Source: s.Source, Type: event.AuditRead, Time: now, Audit: &audit})
+	if err == nil {
+		err = s.Recorder.Wait(receipt, 5*time.Second)
+	}
+	if err != nil {
+		s.Logger.Error("api: a read could not be recorded and is not answered", "err", err)
+		return problem(http.StatusServiceUnavailable, "not_recorded", "the read could not be recorded, so it is not answered; try again")
+	}
+	return nil
 }
 
 func (s *server) ready(c echo.Context) error {

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -16,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
+	"github.com/ledgerline/ledgerline/internal/embedded/embeddedtest"
 )
 
 // Every refusal is a problem with a stable code, whoever makes it.
@@ -160,15 +164,22 @@ func testCursorOfAnotherQuestion(t *testing.T, b *bed) {
 // Before anything is recorded there are answers, and they say that nothing is complete.
 func testEmptyBooks(t *testing.T, b *bed) {
 	empty := b.options
-	empty.Metrics, empty.Topic = prometheus.NewRegistry(), "nothing-yet"
+	target := embeddedtest.ClickHouse(t)
+	var err error
+	empty.DB, err = clickhouse.Open(t.Context(), clickhouse.Config{Addr: []string{target.Addr}, Database: target.Database, User: target.User, Password: target.Password}, slog.New(slog.DiscardHandler))
+	must(t, err)
+	t.Cleanup(func() { empty.DB.Close() })
+	_, err = empty.DB.Migrate(t.Context())
+	must(t, err)
+	empty.Metrics = prometheus.NewRegistry()
 	handler, err := New(empty)
 	must(t, err)
-	for _, path := range []string{"/v1/requests", "/v1/unpriced"} {
+	for _, path := range []string{"/v1/requests", "/v1/unpriced", "/v1/showback"} {
 		request := httptest.NewRequest(http.MethodGet, path, nil)
 		request.Header.Set("Authorization", "Bearer "+b.keys[Admin])
 		answer := httptest.NewRecorder()
 		handler.ServeHTTP(answer, request)
-		if answer.Code != 200 || !strings.Contains(answer.Body.String(), `[],"as_of":"0","complete_through":null`) {
+		if answer.Code != 200 || !strings.Contains(answer.Body.String(), `[],`) || !strings.Contains(answer.Body.String(), `"as_of":"0","complete_through":null`) {
 			t.Errorf("GET %s: %d %s", path, answer.Code, answer.Body)
 		}
 		if err := theDocument().conform(path, answer.Code, answer.Header(), answer.Body.Bytes()); err != nil {
@@ -195,7 +206,10 @@ func TestMetrics(t *testing.T) {
 	newMetrics(registry).answered("/v1/showback", 200, 3*time.Millisecond)
 	answer := httptest.NewRecorder()
 	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	want := `# HELP ledgerline_api_requests_total Answers of the API by route and HTTP status.
+	want := `# HELP ledgerline_api_panics_total Answers that ended in a mistake of the program; the log says where.
+# TYPE ledgerline_api_panics_total counter
+ledgerline_api_panics_total 0
+# HELP ledgerline_api_requests_total Answers of the API by route and HTTP status.
 # TYPE ledgerline_api_requests_total counter
 ledgerline_api_requests_total{code="200",route="/v1/showback"} 1
 # HELP ledgerline_api_seconds Time to answer by route.
@@ -209,5 +223,57 @@ ledgerline_api_requests_total{code="200",route="/v1/showback"} 1
 	}
 	if strings.Join(got, "") != want {
 		t.Errorf("metrics are\n%s\nwant\n%s", strings.Join(got, ""), want)
+	}
+}
+
+// broken is a connection whose writing panics once the answer has begun.
+type broken struct{ *httptest.ResponseRecorder }
+
+func (b broken) Write([]byte) (int, error) { panic(errors.New("my-secret")) }
+
+// A mistake in a handler ends that answer alone: with a problem, or where the answer has begun with a connection that is cut. The log says
+// where it was and not what it said.
+func testPanic(t *testing.T, b *bed) {
+	var log bytes.Buffer
+	o := b.options
+	o.Metrics, o.Logger = prometheus.NewRegistry(), slog.New(slog.NewJSONHandler(&log, nil))
+	w := &watched{Recorder: b.records, onRecord: func() { panic("my-secret") }}
+	o.Recorder = w
+	handler, err := New(o)
+	must(t, err)
+	ask := func(answer http.ResponseWriter, path string) (aborted any) {
+		defer func() { aborted = recover() }()
+		request := httptest.NewRequest(http.MethodGet, path, nil)
+		request.Header.Set("Authorization", "Bearer "+b.keys[Admin])
+		handler.ServeHTTP(answer, request)
+		return nil
+	}
+	path := "/v1/requests/" + b.ids[0].String()
+	answer := httptest.NewRecorder()
+	if aborted := ask(answer, path); aborted != nil || answer.Code != 500 || !strings.Contains(answer.Body.String(), `"internal"`) {
+		t.Errorf("%d %s, %v", answer.Code, answer.Body, aborted)
+	}
+	if err := theDocument().conform(path, answer.Code, answer.Header(), answer.Body.Bytes()); err != nil {
+		t.Error(err)
+	}
+	w.onRecord = func() { log.WriteString(fmt.Sprint([]int{}[len(w.events)])) } // what the runtime says names no value of ours
+	if aborted := ask(httptest.NewRecorder(), path); aborted != nil {
+		t.Error(aborted)
+	}
+	if aborted := ask(broken{httptest.NewRecorder()}, "/v1/showback?format=csv"); aborted != http.ErrAbortHandler {
+		t.Errorf("half an answer ended with %v", aborted)
+	}
+	for _, want := range []string{`"panic":"string"`, `"panic":"runtime error: index out of range [2] with length 0"`, `"panic":"*errors.errorString"`, "testPanic", `"route":"/v1/requests/:id"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log does not have %s:\n%s", want, &log)
+		}
+	}
+	if strings.Contains(log.String(), "my-secret") || strings.Contains(log.String(), b.keys[Admin]) {
+		t.Errorf("the log has a secret:\n%s", &log)
+	}
+	answer = httptest.NewRecorder()
+	ask(answer, "/metrics")
+	if !strings.Contains(answer.Body.String(), "ledgerline_api_panics_total 3\n") || !strings.Contains(answer.Body.String(), `ledgerline_api_requests_total{code="500",route="/v1/requests/:id"} 2`) {
+		t.Errorf("metrics:\n%s", answer.Body)
 	}
 }

@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
+	panics   prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -21,8 +22,11 @@ func newMetrics(r prometheus.Registerer) metrics {
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "ledgerline_api_seconds", Help: "Time to answer by route.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 8),
 		}, []string{"route"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "ledgerline_api_panics_total", Help: "Answers that ended in a mistake of the program; the log says where.",
+		}),
 	}
-	r.MustRegister(m.requests, m.seconds)
+	r.MustRegister(m.requests, m.seconds, m.panics)
 	return m
 }
 

@@ -13,6 +13,7 @@ import (
 
 const (
 	maxPage   = 1000
+	maxFile   = 100_000 // rows of a file without pages
 	maxPeriod = 5 * 366 * 24 * time.Hour
 	maxValues = 100 // of one filter
 	maxText   = 512 // bytes of one value

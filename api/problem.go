@@ -32,7 +32,7 @@ func invalid(parameter, detail string) *Problem {
 
 // fail writes any error as a problem. What is inside goes to the log, not to the asker.
 func (s *server) fail(err error, c echo.Context) {
-	if c.Response().Committed {
+	if c.Response().Committed { // too late for a problem
 		return
 	}
 	var p *Problem

@@ -18,12 +18,15 @@ import (
 type watched struct {
 	Recorder
 	recorded, waited error // what Record and Wait give instead
-	onWait           func()
+	onWait, onRecord func()
 	events           []event.Audit
 }
 
 func (w *watched) Record(ev *event.Event) (spool.Receipt, error) {
 	w.events = append(w.events, *ev.Audit)
+	if w.onRecord != nil {
+		w.onRecord()
+	}
 	if w.recorded != nil {
 		return spool.Receipt{}, w.recorded
 	}
@@ -81,6 +84,46 @@ func testReadIsRecordedBeforeItIsAnswered(t *testing.T, b *bed) {
 			t.Errorf("%s: recorded %+v, want %+v", name, w.events, want)
 		}
 		if err := theDocument().conform(request.URL.Path, answer.Code, answer.Header(), answer.Body.Bytes()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Who may not read a call leaves a trace of having tried, and gets no answer when that cannot be recorded. What is not audited when it is
+// read is not audited when it is refused, and of a path that is no id nothing is kept.
+func testRefusedReadIsRecorded(t *testing.T, b *bed) {
+	for name, c := range map[string]struct {
+		path     string
+		scope    Scope
+		recorded error
+		status   int
+		object   string
+		events   int
+	}{
+		"refused":            {"/v1/requests/" + b.ids[0].String(), Finance, nil, 403, b.ids[0].String(), 1},
+		"cannot be recorded": {"/v1/requests/" + b.ids[0].String(), Operator, spool.ErrFull, 503, b.ids[0].String(), 1},
+		"no id":              {"/v1/requests/my-secret", Finance, nil, 403, "", 1},
+		"a list":             {"/v1/requests", Operator, nil, 403, "", 0},
+		"nobody":             {"/v1/requests/" + b.ids[0].String(), "", nil, 401, "", 0},
+	} {
+		o := b.options
+		w := &watched{Recorder: b.records, recorded: c.recorded}
+		o.Recorder, o.Metrics = w, prometheus.NewRegistry()
+		handler, err := New(o)
+		must(t, err)
+		request := httptest.NewRequest(http.MethodGet, c.path, nil)
+		request.Header.Set("Authorization", "Bearer "+b.keys[c.scope])
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		if answer.Code != c.status || len(w.events) != c.events {
+			t.Errorf("%s: %d %s, recorded %+v", name, answer.Code, answer.Body, w.events)
+		}
+		key, _ := b.options.Keys.Find(b.keys[c.scope])
+		want := event.Audit{Actor: key.ID, Action: "GET /v1/requests/{id}", Object: c.object, Reason: "scope_missing", Outcome: "refused"}
+		if len(w.events) == 1 && w.events[0] != want {
+			t.Errorf("%s: recorded %+v, want %+v", name, w.events[0], want)
+		}
+		if err := theDocument().conform(c.path, answer.Code, answer.Header(), answer.Body.Bytes()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -27,7 +27,8 @@ var requestFilters = []string{"business_unit", "team", "project", "user", "appli
 // requestRow is a call in a list.
 type requestRow struct {
 	ID           string  `json:"id" ch:"id"`
-	Time         string  `json:"time" ch:"at"`
+	At           int64   `json:"-" ch:"at"` // µs since 1970
+	Time         string  `json:"time" ch:"time_text"`
 	Type         string  `json:"type" ch:"type"`
 	Format       string  `json:"format" ch:"format"`
 	Operation    string  `json:"operation" ch:"operation"`
@@ -67,26 +68,23 @@ func (s *server) requests(c echo.Context) error {
 	p := &params{values: query}
 	from, to := p.period(s.Now(), p.zone())
 	limit := p.limit()
-	args := []clickhouse.Arg{
-		clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()), clickhouse.Param("limit", uint64(limit)+1),
-	}
 	status := int64(p.number("status", 0, 999, 0))
 	if !query.Has("status") {
 		status = -1 // any
 	}
-	args = append(args, clickhouse.Param("status", status))
+	filters := []clickhouse.Arg{clickhouse.Param("status", status)}
 	for _, name := range requestFilters {
-		args = append(args, clickhouse.Param(name, append([]string{}, p.all(name)...)))
+		filters = append(filters, clickhouse.Param(name, append([]string{}, p.all(name)...)))
 	}
-	at := cursor{position: uint64(to.UnixMicro())}
-	asOf := p.asOf()
 	asked := question{c.Path(), from, to, query}
+	at := cursor{asOf: p.asOf(), position: uint64(to.UnixMicro())}
 	if text := p.one("cursor"); text != "" {
 		var err error
 		if at, err = parseCursor(text, asked); err != nil {
 			p.fail(err)
+		} else if t := int64(at.position); t < from.UnixMicro() || t > to.UnixMicro() { // made up
+			p.fail(errCursor)
 		}
-		asOf = at.asOf
 	}
 	if err := p.done(); err != nil {
 		return err
@@ -95,33 +93,104 @@ func (s *server) requests(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if asOf > latest {
-		return invalid("as_of", "lies after what is complete; leave it out for the newest")
+	if at.asOf, err = within(at.asOf, latest); err != nil {
+		return err
 	}
-	if asOf == 0 {
-		asOf = latest
-	}
-	args = append(args, clickhouse.Param("as_of", asOf), clickhouse.Param("before", int64(at.position)), clickhouse.Param("before_id", event.ID(at.id).String()))
-	var rows []requestRow
-	if err := s.DB.Select(c.Request().Context(), &rows, sql.Query("requests_list"), args...); err != nil {
+	filters = append(filters, clickhouse.Param("as_of", at.asOf))
+	rows, err := s.newest(c.Request().Context(), limit+1, from, requestKey{int64(at.position), event.ID(at.id).String()}, filters)
+	if err != nil {
 		return fmt.Errorf("list requests: %w", err)
 	}
-	answer := requestsAnswer{Requests: []requestRow{}, stamp: stampOf(asOf)}
+	answer := requestsAnswer{Requests: []requestRow{}, stamp: stampOf(at.asOf)}
 	if len(rows) > limit {
 		rows = rows[:limit]
 		last := rows[limit-1]
-		t, err := time.Parse(time.RFC3339Nano, last.Time)
-		if err != nil {
-			return err
-		}
 		id, err := event.ParseID(last.ID)
 		if err != nil {
 			return err
 		}
-		answer.NextCursor = cursor{asOf: asOf, position: uint64(t.UnixMicro()), id: id}.text(asked)
+		answer.NextCursor = cursor{asOf: at.asOf, position: uint64(last.At), id: id}.text(asked)
 	}
 	answer.Requests = append(answer.Requests, rows...)
 	return c.JSON(http.StatusOK, answer)
+}
+
+// within is the recorded_seq to answer as of: the one asked for, which must be complete, or for 0 the latest that is.
+func within(asOf, latest uint64) (uint64, error) {
+	if asOf > latest {
+		return 0, invalid("as_of", "lies after what is complete; leave it out for the newest")
+	}
+	if asOf == 0 {
+		return latest, nil
+	}
+	return asOf, nil
+}
+
+// requestKey is where a call stands in the order of lists: the newest first, of one microsecond the greatest id.
+type requestKey struct {
+	At int64  `ch:"at"` // µs since 1970
+	ID string `ch:"id"`
+}
+
+// A list walks back in windows of time, so that what it costs depends on the calls of the page and not on those of the period. The first
+// window serves a busy store in one step; each further one is so many times as wide, so the emptiest period takes a few.
+const (
+	firstWindow  = 15 * time.Minute
+	windowGrowth = 8
+)
+
+// newest is the first n calls before a place in the order, none before from. Two steps a window: the keys of calls that may be meant,
+// read in order from narrow columns of all rows; then what counts of just these keys, which may be less.
+func (s *server) newest(ctx context.Context, n int, from time.Time, before requestKey, filters []clickhouse.Arg) ([]requestRow, error) {
+	var rows []requestRow
+	width := firstWindow.Microseconds()
+	// What lies ahead of the clock belongs to the first window.
+	for low := max(from.UnixMicro(), min(before.At, s.Now().UnixMicro())-width); ; {
+		ask := max(n-len(rows), 16) // some of them may not count, or stand here twice
+		var keys []requestKey
+		args := append([]clickhouse.Arg{
+			clickhouse.Param("from", low), clickhouse.Param("before", before.At), clickhouse.Param("before_id", before.ID), clickhouse.Param("limit", uint64(ask)),
+		}, filters...)
+		if err := s.DB.Select(ctx, &keys, sql.Query("requests_page"), args...); err != nil {
+			return nil, err
+		}
+		more, err := s.standing(ctx, keys, filters)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+		switch {
+		case len(rows) >= n:
+			return rows[:n], nil
+		case len(keys) == ask: // there may be more in this window
+			before = keys[ask-1]
+		case low == from.UnixMicro():
+			return rows, nil
+		default:
+			before = requestKey{low, event.ID{}.String()} // no call has an id below this one
+			width *= windowGrowth
+			low = max(from.UnixMicro(), low-width)
+		}
+	}
+}
+
+// standing is the calls of the keys as they stand, but for those that the filters leave out then.
+func (s *server) standing(ctx context.Context, keys []requestKey, filters []clickhouse.Arg) ([]requestRow, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	times, ids := make([]int64, len(keys)), make([][16]byte, len(keys))
+	for i, k := range keys {
+		id, err := event.ParseID(k.ID)
+		if err != nil {
+			return nil, err
+		}
+		times[i], ids[i] = k.At, id
+	}
+	page := clickhouse.Table("page", []clickhouse.Column{{Name: "time", Type: "DateTime64(6, 'UTC')", Data: times}, {Name: "event_id", Type: "UUID", Data: ids}})
+	var rows []requestRow
+	err := s.DB.Select(ctx, &rows, sql.Query("requests_rows"), append([]clickhouse.Arg{page}, filters...)...)
+	return rows, err
 }
 
 // entry is a line of the ledger.
@@ -252,17 +321,8 @@ func (s *server) request(c echo.Context) error {
 	if err != nil {
 		result = "refused"
 	}
-	now := event.At(s.Now())
-	receipt, recordErr := s.Recorder.Record(&event.Event{
-		ID: event.NewID(now), Source: s.Source, Type: event.AuditRead, Time: now,
-		Audit: &event.Audit{Actor: key.ID, Action: "GET /v1/requests/{id}", Object: id.String(), Outcome: result},
-	})
-	if recordErr == nil {
-		recordErr = s.Recorder.Wait(receipt, 5*time.Second)
-	}
-	if recordErr != nil {
-		s.Logger.Error("api: a read could not be recorded and is not answered", "err", recordErr)
-		return problem(http.StatusServiceUnavailable, "not_recorded", "the read could not be recorded, so it is not answered; try again")
+	if err := s.recordRead(event.Audit{Actor: key.ID, Action: action(c.Path()), Object: id.String(), Outcome: result}); err != nil {
+		return err
 	}
 	if err != nil {
 		return err
@@ -382,25 +442,4 @@ func view(ev *event.Event) *requestAnswer {
 		})
 	}
 	return a
-}
-
-func (s *server) unpriced(c echo.Context) error {
-	p := &params{values: c.QueryParams()}
-	from, to := p.period(s.Now(), p.zone())
-	if err := p.done(); err != nil {
-		return err
-	}
-	asOf, err := s.watermark(c.Request().Context())
-	if err != nil {
-		return err
-	}
-	var rows []unpricedRow
-	err = s.DB.Select(c.Request().Context(), &rows, sql.Query("unpriced"), clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()), clickhouse.Param("as_of", asOf))
-	if err != nil {
-		return fmt.Errorf("list what is unpriced: %w", err)
-	}
-	return c.JSON(http.StatusOK, struct {
-		Unpriced []unpricedRow `json:"unpriced"`
-		stamp
-	}{append([]unpricedRow{}, rows...), stampOf(asOf)})
 }

@@ -80,8 +80,11 @@ func TestRestatedBetweenPages(t *testing.T) {
 	if after := ask[showbackRows](b, Finance, figures); after.Total.Unpriced != 0 || after.Total.Cost.Minus(before.Total.Cost).Sign() <= 0 {
 		t.Errorf("afterwards %+v", after.Total)
 	}
-	if u := ask[struct{ Unpriced []unpricedRow }](b, Finance, "/v1/unpriced"); len(u.Unpriced) != 0 {
+	if u := ask[unpricedAnswer](b, Finance, "/v1/unpriced"); len(u.Unpriced) != 0 || u.Total.Entries != 0 {
 		t.Errorf("still in suspense: %+v", u)
+	}
+	if u := ask[unpricedAnswer](b, Finance, "/v1/unpriced?as_of="+before.AsOf); len(u.Unpriced) != 2 || u.Total.Entries != 12 {
+		t.Errorf("in suspense as of %s: %+v", before.AsOf, u)
 	}
 	one := ask[requestAnswer](b, Compliance, "/v1/requests/"+unpriced.Requests[0].ID)
 	if one.Cost == nil || one.CostStatus != "exact" || len(one.Entries) != 6 {

@@ -76,7 +76,7 @@ func (s *server) showback(c echo.Context) error {
 		return err
 	}
 	if format == "csv" && !query.Has("limit") && !query.Has("cursor") {
-		q.Limit = 0 // a file that stopped at a page would not say so
+		q.Limit = maxFile
 	}
 	r, err := aggregate.Showback(c.Request().Context(), s.DB, q)
 	switch {
@@ -86,6 +86,9 @@ func (s *server) showback(c echo.Context) error {
 		return invalid("as_of", "lies after what is complete; leave it out for the newest")
 	case err != nil:
 		return err
+	}
+	if q.Limit == maxFile && r.More { // a file that stopped at a page would not say so
+		return invalid("format", fmt.Sprintf("the file has over %d rows; group by less, or take pages with limit and cursor", maxFile))
 	}
 	next := ""
 	if r.More {
@@ -162,15 +165,4 @@ func formulaSafe(s string) string {
 		return "'" + s
 	}
 	return s
-}
-
-type unpricedRow struct {
-	Provider string `json:"provider" ch:"provider"`
-	Model    string `json:"model" ch:"model"`
-	Class    string `json:"class" ch:"class"`
-	Tier     string `json:"tier" ch:"tier"`
-	Entries  uint64 `json:"entries" ch:"entries"`
-	Quantity int64  `json:"quantity" ch:"quantity"`
-	First    string `json:"first" ch:"first"`
-	Last     string `json:"last" ch:"last"`
 }

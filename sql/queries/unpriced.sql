@@ -1,9 +1,12 @@
 -- tokens without a price, as of a recorded_seq, less what a restatement has priced since
+-- Read are the quarter-hours in which a cell has ever had any: cells as of a later recorded_seq name those of an earlier one too, since
+-- an entry that is taken back stays in the ledger and so does its cell. The total is of all rows, before the page is cut.
 SELECT
     u.provider AS provider, u.model AS model, u.class AS class, u.tier AS tier,
     toUInt64(sum(u.entries)) AS entries, toInt64(sum(u.quantity)) AS quantity,
     concat(formatDateTime(min(u.charge_time), '%Y-%m-%dT%H:%i:%S', 'UTC'), 'Z') AS first,
-    concat(formatDateTime(max(u.charge_time), '%Y-%m-%dT%H:%i:%S', 'UTC'), 'Z') AS last
+    concat(formatDateTime(max(u.charge_time), '%Y-%m-%dT%H:%i:%S', 'UTC'), 'Z') AS last,
+    toUInt64(sum(sum(u.entries)) OVER ()) AS total_entries, toInt64(sum(sum(u.quantity)) OVER ()) AS total_quantity
 FROM
 (
     SELECT
@@ -11,10 +14,15 @@ FROM
         sum(c.sign) AS entries, sum(ifNull(c.quantity, 0)) AS quantity
     FROM charges AS c FINAL
     WHERE c.charge_time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND c.charge_time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+        AND toStartOfFifteenMinutes(toDateTime(c.charge_time, 'UTC')) IN (
+            SELECT DISTINCT s.cell FROM cells AS s
+            WHERE s.cell > fromUnixTimestamp64Micro({from:Int64}, 'UTC') - INTERVAL 15 MINUTE AND s.cell < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+                AND s.cost_status = 'unpriced')
         AND c.recorded_seq <= {as_of:UInt64} AND c.cost_status = 'unpriced'
     GROUP BY c.event_id, c.attempt, charge_time, provider, model, class, tier
     HAVING sum(c.sign) > 0
 ) AS u
 GROUP BY provider, model, class, tier
 ORDER BY provider, model, class, tier
+LIMIT {limit:UInt64} OFFSET {offset:UInt64}
 SETTINGS do_not_merge_across_partitions_select_final = 1

@@ -1,8 +1,8 @@
--- calls of a period, newest first, that were recorded up to as_of, from before the last row of the page before
+-- the calls of the table page as they stand, newest first: those that were recorded up to as_of and fit the filters
 -- A restated row keeps the recorded_seq of its event, so a call stays listed; it says what is known now.
 SELECT
-    toString(r.event_id) AS id,
-    concat(formatDateTime(r.time, '%Y-%m-%dT%H:%i:%S', 'UTC'), '.', leftPad(toString(toUnixTimestamp64Micro(r.time) % 1000000), 6, '0'), 'Z') AS at,
+    toUnixTimestamp64Micro(r.time) AS at, toString(r.event_id) AS id,
+    concat(formatDateTime(r.time, '%Y-%m-%dT%H:%i:%S', 'UTC'), '.', leftPad(toString(toUnixTimestamp64Micro(r.time) % 1000000), 6, '0'), 'Z') AS time_text,
     r.type AS type, r.format AS format, r.operation AS operation, r.stream AS stream, r.model_asked AS model_asked,
     if(r.served >= 0, if(r.attempt_model_served[r.served + 1] != '', r.attempt_model_served[r.served + 1], r.attempt_model_requested[r.served + 1]), '') AS model,
     if(r.served >= 0, r.attempt_provider[r.served + 1], '') AS provider,
@@ -13,9 +13,7 @@ SELECT
     r.latency_us AS latency_us, r.first_byte_us AS first_byte_us, r.input_tokens AS input_tokens, r.output_tokens AS output_tokens,
     toDecimalString(r.cost, 12) AS cost_text, r.cost_status AS cost_status, r.restatement AS restatement
 FROM requests AS r FINAL
-WHERE r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
-    AND (r.time < fromUnixTimestamp64Micro({before:Int64}, 'UTC')
-        OR r.time = fromUnixTimestamp64Micro({before:Int64}, 'UTC') AND r.event_id < toUUID({before_id:String}))
+WHERE (r.time, r.event_id) IN (SELECT time, event_id FROM page)
     AND r.recorded_seq <= {as_of:UInt64}
     AND (empty({business_unit:Array(String)}) OR r.business_unit IN {business_unit:Array(String)})
     AND (empty({team:Array(String)}) OR r.team IN {team:Array(String)})
@@ -31,5 +29,4 @@ WHERE r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromU
     AND (empty({key_id:Array(String)}) OR r.key_id IN {key_id:Array(String)})
     AND ({status:Int64} < 0 OR r.status = {status:Int64})
 ORDER BY r.time DESC, r.event_id DESC
-LIMIT {limit:UInt64}
 SETTINGS do_not_merge_across_partitions_select_final = 1
