@@ -29,6 +29,9 @@ type clientConn struct {
 	stall time.Duration
 	armed time.Time // when the write deadline was last moved
 	ends  atomic.Bool
+
+	joins  bool   // the next write waits for the one behind it
+	joined []byte // what waits
 }
 
 // Write fails when the client takes nothing for the stall time. The deadline
@@ -41,8 +44,27 @@ func (c *clientConn) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
+	joins := c.joins && len(p) <= maxJoined
+	c.joins = false
+	switch {
+	case joins:
+		c.joined = append(c.joined[:0], p...)
+		return len(p), nil
+	case len(c.joined) > 0:
+		both := append(c.joined, p...)
+		c.joined = both[:0]
+		n, err := c.Conn.Write(both)
+		return max(0, n-(len(both)-len(p))), err
+	}
 	return c.Conn.Write(p)
 }
+
+// maxJoined is the most bytes that wait for the next write.
+const maxJoined = 4 << 10
+
+// join makes the next write go out together with the one behind it, which must
+// follow at once.
+func (c *clientConn) join() { c.joins = true }
 
 // hurry gives the writes that remain one second. Any goroutine may call it.
 func (c *clientConn) hurry() {

@@ -152,7 +152,7 @@ func New(o Options) (*Server, error) {
 	s.http = &fasthttp.Server{
 		Handler: s.handle, ErrorHandler: s.refuseUnread, HeaderReceived: s.limitBody,
 		Logger: quiet{s.log}, SecureErrorLogMessage: true,
-		Concurrency: o.MaxConns, ReadBufferSize: o.MaxHeader, WriteBufferSize: 8 << 10,
+		Concurrency: o.MaxConns, ReadBufferSize: o.MaxHeader, WriteBufferSize: 16 << 10,
 		ReadTimeout: o.ReadTimeout, IdleTimeout: o.IdleTimeout, MaxRequestBodySize: o.MaxBody,
 		DisablePreParseMultipartForm: true, LazyRequestTime: true, CloseOnShutdown: true,
 		NoDefaultServerHeader: true, NoDefaultDate: true, NoDefaultContentType: true,

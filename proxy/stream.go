@@ -108,7 +108,7 @@ func (p *passing) WriteTo(w io.Writer) (n int64, err error) {
 func (p *passing) read() (more bool, class string) {
 	c := p.c
 	terminal := c.stream.Terminal()
-	n, err := c.in.Read(c.stream.Space(readSize))
+	n, err := c.in.Read(c.stream.Space(max(readSize, c.upConn.br.Buffered())))
 	if n > 0 {
 		if a := c.current(); a.FirstByte == 0 {
 			a.FirstByte = c.micros()
@@ -168,6 +168,9 @@ func (p *passing) finish(w io.Writer) error {
 	}
 	if c.firstOut == 0 {
 		c.firstOut = c.elapsed()
+	}
+	if c.conn != nil {
+		c.conn.join() // the server writes the end of the framing next
 	}
 	_, err := w.Write(held)
 	return err

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // answer answers the request that has been read.
@@ -132,8 +133,13 @@ func (c *conn) streamAnswer() {
 		f = new(Fault)
 	}
 	events, usageEvent := q.events()
-	c.out = append(q.answerHead(c.out[:0]), "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n"...)
-	if c.wait(q.first) != nil || c.slowly() != nil {
+	if c.wait(q.first) != nil {
+		c.lose()
+		return
+	}
+	c.out = append(q.answerHead(c.out[:0]), "content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nsimulate-began: "...)
+	c.out = append(strconv.AppendInt(c.out, time.Now().UnixNano(), 10), "\r\ntransfer-encoding: chunked\r\n\r\n"...)
+	if c.slowly() != nil {
 		c.lose()
 		return
 	}

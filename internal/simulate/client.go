@@ -25,6 +25,7 @@ type client struct {
 
 	sent  time.Time
 	first time.Time // of the answer's body
+	stamp int64     // when the provider began a stream, Unix ns; 0: not told
 }
 
 const (
@@ -83,7 +84,7 @@ func (c *client) close() {
 func (c *client) do(i int, due time.Time) {
 	l := c.load
 	r := Result{Index: i, Call: l.Calls[i%len(l.Calls)]}
-	c.first = time.Time{}
+	c.first, c.stamp = time.Time{}, 0
 	reuse, err := c.exchange(i, &r)
 	done := time.Now()
 	if !reuse {
@@ -97,6 +98,9 @@ func (c *client) do(i int, due time.Time) {
 	}
 	if !c.first.IsZero() {
 		r.FirstByte = c.first.Sub(c.sent)
+		if c.stamp > 0 {
+			r.Passage = time.Duration(c.first.UnixNano() - c.stamp)
+		}
 	}
 	r.Err = err
 	r.Answered = r.Ended && err == nil
@@ -255,6 +259,8 @@ func (c *client) header(h *answerHead, r *Result, name, value []byte) error {
 				return fmt.Errorf("%w: content-length %q", errMalformed, printable(value))
 			}
 			h.length = int(n)
+		} else if is(name, "simulate-began") {
+			c.stamp, _ = strconv.ParseInt(string(value), 10, 64)
 		}
 	case len("transfer-encoding"):
 		switch {

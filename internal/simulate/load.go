@@ -65,6 +65,7 @@ type Result struct {
 
 	Lag       time.Duration // sent later than it was due (Rate)
 	FirstByte time.Duration // from sending to the first byte of the answer's body
+	Passage   time.Duration // of a stream, from the provider's first byte to its arrival; both must share a clock
 	Latency   time.Duration // from sending to the last byte of the answer
 
 	EventID    string // header Ledger-Request-Id
@@ -86,10 +87,12 @@ type Report struct {
 	Elapsed  time.Duration  `json:"elapsed_ns"`
 
 	// Of the answered calls with a status below 400. Latency and FirstByte count
-	// from the sending of a call, FromDue from when it was due.
+	// from the sending of a call, FromDue from when it was due, Passage from the
+	// first byte that the provider sent of a stream.
 	Latency   Quantiles `json:"latency"`
 	FirstByte Quantiles `json:"first_byte"`
 	FromDue   Quantiles `json:"from_due"`
+	Passage   Quantiles `json:"passage"`
 }
 
 // Load sends calls and returns when all are answered or given up. When ctx ends

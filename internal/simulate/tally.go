@@ -13,6 +13,7 @@ type tally struct {
 	status                        map[int]int
 	errors                        map[string]int
 	latency, firstByte, fromDue   []time.Duration
+	passage                       []time.Duration
 }
 
 func newTally() tally { return tally{status: map[int]int{}, errors: map[string]int{}} }
@@ -29,6 +30,9 @@ func (t *tally) count(r *Result) {
 			t.latency = append(t.latency, r.Latency)
 			t.firstByte = append(t.firstByte, r.FirstByte)
 			t.fromDue = append(t.fromDue, r.Lag+r.Latency)
+			if r.Passage > 0 {
+				t.passage = append(t.passage, r.Passage)
+			}
 		}
 	default:
 		t.failed++
@@ -54,12 +58,13 @@ func (t *tally) merge(o tally) {
 	t.latency = append(t.latency, o.latency...)
 	t.firstByte = append(t.firstByte, o.firstByte...)
 	t.fromDue = append(t.fromDue, o.fromDue...)
+	t.passage = append(t.passage, o.passage...)
 }
 
 func (t *tally) report(elapsed time.Duration) Report {
 	return Report{
 		Calls: t.calls, Answered: t.answered, Left: t.left, Failed: t.failed, ByStatus: t.status, Errors: t.errors, Elapsed: elapsed,
-		Latency: newQuantiles(t.latency), FirstByte: newQuantiles(t.firstByte), FromDue: newQuantiles(t.fromDue),
+		Latency: newQuantiles(t.latency), FirstByte: newQuantiles(t.firstByte), FromDue: newQuantiles(t.fromDue), Passage: newQuantiles(t.passage),
 	}
 }
 

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"runtime"
 	"time"
 )
 
@@ -10,12 +11,7 @@ import (
 // ErrFailed (it may or may not be; it is not to be relied on).
 func (s *Spool) Wait(r Receipt, timeout time.Duration) error {
 	if s.o.Durability == Write {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.written >= r.end {
-			return nil
-		}
-		return s.failed // only a failed write leaves a receipt behind
+		return s.waitWritten(r.end)
 	}
 	t, _ := s.timers.Get().(*time.Timer)
 	if t == nil {
@@ -27,6 +23,21 @@ func (s *Spool) Wait(r Receipt, timeout time.Duration) error {
 	t.Stop()
 	s.timers.Put(t)
 	return err
+}
+
+// waitWritten has everything before end in the page cache. Whoever is ready to
+// run goes first, so that what they append takes no write of its own.
+func (s *Spool) waitWritten(end uint64) error {
+	runtime.Gosched()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.written >= end:
+		return nil
+	case s.failed != nil:
+		return s.failed
+	}
+	return s.write()
 }
 
 // waitSynced has everything before end synced, together with whatever else is
@@ -66,10 +77,12 @@ func (s *Spool) waitSynced(ctx context.Context, end uint64, timeout <-chan time.
 }
 
 // syncer syncs when somebody waits, and otherwise soon after something was
-// appended. Idle it costs nothing.
+// appended. Idle it costs nothing. Two syncs begin at least syncPace apart, so
+// that under load more events share one.
 func (s *Spool) syncer() {
 	t := time.NewTimer(lazySync)
 	defer t.Stop()
+	var last time.Time
 	for {
 		select {
 		case <-s.urgent:
@@ -84,6 +97,15 @@ func (s *Spool) syncer() {
 		case <-s.quit:
 			return
 		}
+		if early := syncPace - time.Since(last); early > 0 {
+			t.Reset(early)
+			select {
+			case <-t.C:
+			case <-s.quit: // nobody waits any more
+				return
+			}
+		}
+		last = time.Now()
 		s.commit() // an error has failed the spool
 	}
 }

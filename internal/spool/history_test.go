@@ -156,9 +156,10 @@ func bigEvent(size int) *event.Event {
 	return ev
 }
 
-// What a death of the process may take: nothing that Begin or, with Write,
-// Finish returned nil for. A crash of the machine may take, with Fsync, what
-// was not acknowledged, and with Write anything that was not published.
+// What a death of the process may take: outcomes that were not acknowledged;
+// nothing that Begin or Wait returned nil for. A crash of the machine may take,
+// with Fsync, what was not acknowledged, and with Write anything that was not
+// published.
 type loss struct{ intents, outcomes, acks bool }
 
 // check returns the rules that the history breaks, when everything that is

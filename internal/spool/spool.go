@@ -75,6 +75,9 @@ const (
 	lazySync  = 50 * time.Millisecond
 	lazyBytes = 4 << 20
 
+	// syncPace is what an event may wait for others to share its sync.
+	syncPace = time.Millisecond
+
 	// maxBuffer is how much is held back from the page cache, for the next
 	// sync to write. Only Fsync holds anything back, and never an intent.
 	maxBuffer = 256 << 10
@@ -232,31 +235,36 @@ func (s *Spool) Begin(in *event.Intent) error {
 	if in.ID[6]>>4 != 7 || in.ID[8]>>6 != 2 || in.Time < 0 || in.Time >= latest {
 		return fmt.Errorf("begin intent %s: id or time out of range", in.ID)
 	}
+	end, err := s.begin(in)
+	if err != nil {
+		return err
+	}
+	return s.waitWritten(end)
+}
+
+func (s *Spool) begin(in *event.Intent) (end uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.admit(beginRoom); err != nil {
-		return err
+		return 0, err
 	}
 	if _, ok := s.intents[in.ID]; ok {
-		return fmt.Errorf("begin intent %s: already begun", in.ID)
+		return 0, fmt.Errorf("begin intent %s: already begun", in.ID)
 	}
 	if err := s.roll(); err != nil {
-		return err
+		return 0, err
 	}
 	at, start := s.end, len(s.buf)
 	b := append(s.buf, make([]byte, recordHeader)...)
 	b = append(b, in.ID[:]...)
 	b = event.AppendIntent(b, in)
 	s.append(b, start, kindIntent)
-	if err := s.write(); err != nil {
-		return err
-	}
 	s.intents[in.ID] = at
 	s.reserved += maxRecord
 	s.segments[len(s.segments)-1].open++
 	s.meters.intents++
 	s.lookAhead()
-	return nil
+	return s.end, nil
 }
 
 // Finish records the outcome of a begun intent, which has the same ID. It sets
@@ -299,6 +307,9 @@ func (s *Spool) Record(ev *event.Event) (Receipt, error) {
 		return Receipt{}, err
 	}
 	r, err := s.record(ev)
+	if err == nil && s.o.Durability == Write {
+		err = s.write()
+	}
 	s.lookAhead()
 	return r, err
 }
@@ -343,7 +354,7 @@ func (s *Spool) appendEvent(b []byte, start int, kind byte) (Receipt, error) {
 	s.append(b, start, kind)
 	s.events++
 	s.lastEvent = s.end
-	if s.o.Durability == Write || len(s.buf) > maxBuffer {
+	if len(s.buf) > maxBuffer {
 		if err := s.write(); err != nil {
 			return Receipt{}, err
 		}
