@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
@@ -22,7 +23,6 @@ type batch struct {
 	requests requestColumns
 	charges  chargeColumns
 	statuses map[string]int // entries by cost status
-	days     [][]uint16     // days since 1970 of each part's charges
 }
 
 // part is the share of one partition in a batch.
@@ -33,6 +33,7 @@ type part struct {
 	duplicates  int
 	items       []int // indexes into the batch's items
 	newest      event.Micros
+	days        []uint16 // since 1970, of its charges
 	events      int
 	quarantined int
 }
@@ -146,12 +147,7 @@ func (b *batch) settle(seq uint64, before map[event.ID]stored) {
 				days[dayOf(it.ev.Time)] = true
 			}
 		}
-		list := make([]uint16, 0, len(days))
-		for d := range days {
-			list = append(list, d)
-		}
-		slices.Sort(list)
-		b.days = append(b.days, list)
+		p.days = slices.Sorted(maps.Keys(days))
 	}
 }
 
@@ -178,7 +174,7 @@ func (b *batch) reset(topic string, partitions []int, next map[int]int64, end ma
 	clear(b.items)
 	clear(b.byID)
 	clear(b.statuses)
-	b.topic, b.items, b.bytes, b.bad, b.parts, b.days = topic, b.items[:0], 0, nil, b.parts[:0], nil
+	b.topic, b.items, b.bytes, b.bad, b.parts = topic, b.items[:0], 0, nil, b.parts[:0]
 	b.events.reset()
 	b.requests.reset()
 	b.charges.reset()
@@ -190,28 +186,15 @@ func (b *batch) reset(topic string, partitions []int, next map[int]int64, end ma
 	}
 }
 
-func (b *batch) batchColumns() []clickhouse.Column {
-	var (
-		topics                                                   []string
-		partitions                                               []uint32
-		first, next, events, duplicates, quarantined, recordedAt []uint64
-		newest                                                   []int64
-		days                                                     clickhouse.Array
-	)
-	all := []uint16{}
-	for i, p := range b.parts {
-		topics, partitions = append(topics, b.topic), append(partitions, uint32(p.partition))
-		first, next = append(first, uint64(p.first)), append(next, uint64(p.next))
-		events, duplicates, quarantined = append(events, uint64(p.events)), append(duplicates, uint64(p.duplicates)), append(quarantined, uint64(p.quarantined))
-		all = append(all, b.days[i]...)
-		days.Ends = append(days.Ends, uint64(len(all)))
-		newest, recordedAt = append(newest, int64(p.newest)), append(recordedAt, b.seq)
-	}
-	days.Values = all
+// batchColumns is the row of batches of one partition.
+func (b *batch) batchColumns(i int) []clickhouse.Column {
+	p := &b.parts[i]
 	return []clickhouse.Column{
-		{Name: "topic", Data: topics}, {Name: "partition", Data: partitions}, {Name: "first_offset", Data: first}, {Name: "next_offset", Data: next},
-		{Name: "events", Data: events}, {Name: "duplicates", Data: duplicates}, {Name: "quarantined", Data: quarantined}, {Name: "days", Data: days},
-		{Name: "newest", Data: newest}, {Name: "recorded_seq", Data: recordedAt},
+		{Name: "topic", Data: []string{b.topic}}, {Name: "partition", Data: []uint32{uint32(p.partition)}},
+		{Name: "first_offset", Data: []uint64{uint64(p.first)}}, {Name: "next_offset", Data: []uint64{uint64(p.next)}},
+		{Name: "events", Data: []uint64{uint64(p.events)}}, {Name: "duplicates", Data: []uint64{uint64(p.duplicates)}},
+		{Name: "quarantined", Data: []uint64{uint64(p.quarantined)}}, {Name: "days", Data: clickhouse.Array{Ends: []uint64{uint64(len(p.days))}, Values: p.days}},
+		{Name: "newest", Data: []int64{int64(p.newest)}}, {Name: "recorded_seq", Data: []uint64{b.seq}},
 	}
 }
 

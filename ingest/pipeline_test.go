@@ -479,6 +479,54 @@ func TestFence(t *testing.T) {
 	p.wantGreen(at("2026-10-10T10:00:20Z").Time())
 }
 
+// overtakenBatch is a store in which something happens just before the row of a batch is inserted.
+type overtakenBatch struct {
+	Store
+	first func()
+}
+
+func (o *overtakenBatch) Insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
+	if first := o.first; table == "batches" && first != nil {
+		o.first = nil
+		first()
+	}
+	return o.Store.Insert(ctx, table, token, columns)
+}
+
+// Nor when the other one stores its batch after the first has looked: one row enters, and the other process ends with its next batch.
+func TestFenceOvertaken(t *testing.T) {
+	t.Parallel()
+	p := newPipeline(t, 0)
+	all := p.history()
+	if err := p.direct(p.db, [][][]byte{all[:8]}, 100); err != nil {
+		t.Fatal(err)
+	}
+	process := func(store Store, ahead time.Duration) *consumer {
+		o := p.options(store)
+		if err := o.setDefaults(); err != nil {
+			t.Fatal(err)
+		}
+		o.Now = func() time.Time { return time.Now().Add(ahead) }
+		return &consumer{Options: o, metrics: newMetrics(nil), snapshots: newSnapshots(o)}
+	}
+	other := process(p.db, time.Second)
+	slow := process(&overtakenBatch{p.db, func() {
+		if err := p.flushOne(other, 0, 8, all[8:15]); err != nil {
+			t.Error(err)
+		}
+	}}, time.Hour)
+	if err := p.flushOne(slow, 0, 8, all[8:12]); err != nil {
+		t.Errorf("the one that was overtaken: %v", err)
+	}
+	if err := p.flushOne(slow, 0, 12, all[12:14]); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Errorf("its next batch: %v", err)
+	}
+	if err := p.flushOne(other, 0, 15, all[15:]); err != nil {
+		t.Errorf("the one that overtook: %v", err)
+	}
+	p.wantGreen(at("2026-10-10T10:00:20Z").Time())
+}
+
 // away is a store that loses its connection once in three calls, after it did its work or before.
 type away struct {
 	Store

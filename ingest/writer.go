@@ -88,10 +88,21 @@ func (w *writer) flush(ctx context.Context, b *batch) error {
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if err := w.fence(ctx, b); err != nil {
+	after, err := w.fence(ctx, b)
+	if err != nil {
 		return err
 	}
-	return w.insert(ctx, "batches", "", b.batchColumns())
+	// One insert for each partition: its token is what tells two processes
+	// apart that own the same partition for a moment. None is broken off when
+	// another one fails: what is under way could still enter later.
+	var rows errgroup.Group
+	for i := range b.parts {
+		p := b.parts[i].partition
+		rows.Go(func() error {
+			return w.insert(ctx, "batches", fmt.Sprintf("batch %s %d after %d", b.topic, p, after[p]), b.batchColumns(i))
+		})
+	}
+	return rows.Wait()
 }
 
 func (w *writer) insert(ctx context.Context, table, token string, columns []clickhouse.Column) error {
@@ -151,23 +162,35 @@ func lookUp(ctx context.Context, store Store, times []int64, ids [][16]byte) (ma
 }
 
 // fence makes sure that nobody else has written these partitions since the
-// last batch: two processes that own the same partition must not go on.
-func (w *writer) fence(ctx context.Context, b *batch) error {
+// last batch: two processes that own the same partition must not go on. It
+// gives each partition's last recorded_seq, which the new batch follows. When
+// another process lets its batch follow the same one between this look and the
+// insert, the store drops the later row by its token, so no offset is in two
+// batches; its writer finds out here with its next flush. The store remembers
+// the last 10,000 tokens: a process that stands still between the two for
+// longer than that, about an hour at three partitions and a flush a second, is
+// not held back.
+func (w *writer) fence(ctx context.Context, b *batch) (after map[int]uint64, err error) {
 	var all []progress
-	err := retry(ctx, w.Logger, "check the positions", func() (err error) {
+	err = retry(ctx, w.Logger, "check the positions", func() (err error) {
 		all, err = readProgress(ctx, w.DB, b.topic)
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
+	after = map[int]uint64{}
 	for _, p := range b.parts {
 		for _, at := range all {
-			if int(at.Partition) == p.partition && (int64(at.Next) != p.first || at.Last >= b.seq) {
-				return fmt.Errorf("partition %d: this batch goes on at offset %d (recorded_seq %d), the store is at %d (%d): another process writes it",
+			if int(at.Partition) != p.partition {
+				continue
+			}
+			after[p.partition] = at.Last
+			if int64(at.Next) != p.first || at.Last >= b.seq {
+				return nil, fmt.Errorf("partition %d: this batch goes on at offset %d (recorded_seq %d), the store is at %d (%d): another process writes it",
 					p.partition, p.first, b.seq, at.Next, at.Last)
 			}
 		}
 	}
-	return nil
+	return after, nil
 }
