@@ -250,6 +250,38 @@ func TestAdjustCrash(t *testing.T) {
 	}
 }
 
+// While an adjustment is under way a restatement says so, and the proof notes it; one that stays open is a problem.
+func TestAdjustmentUnderWay(t *testing.T) {
+	t.Parallel()
+	p, _, now := filled(t)
+	began := at("2026-10-10T11:00:00Z")
+	err := p.db.Exec(t.Context(), "INSERT INTO restatements (restatement, kind, state, recorded_seq, changed_at) VALUES (1, 'adjust', 'open', 9999999999999999, fromUnixTimestamp64Micro({at:Int64}, 'UTC'))", clickhouse.Param("at", int64(began)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.restate(p.db, p.snap, false); !errors.Is(err, ErrOpen) || !strings.Contains(err.Error(), "a running ingest ends it") {
+		t.Errorf("a restatement says %v", err)
+	}
+	verify := func(after time.Duration) Report {
+		t.Helper()
+		r, err := VerifyEntries(t.Context(), VerifyOptions{DB: p.db, Topic: p.topic, Now: func() time.Time { return began.Time().Add(after) }, Logger: p.log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := verify(59 * time.Second); !r.OK || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "is being made") {
+		t.Errorf("meanwhile: %+v", r)
+	}
+	if r := verify(time.Minute); r.OK || r.Found != 1 {
+		t.Errorf("a minute later: %+v", r)
+	}
+	if effect, err := p.adjuster(p.db).run(t.Context()); err != nil || !effect.Resumed {
+		t.Errorf("ingest ends it with %+v, %v", effect, err)
+	}
+	p.wantGreen(now)
+}
+
 // Of two that begin a correction under the same number one goes on; the other leaves no trace.
 func TestCorrectionBelongsToOne(t *testing.T) {
 	t.Parallel()

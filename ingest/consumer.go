@@ -26,6 +26,7 @@ type consumer struct {
 // batches; a third writes them, so that the next batch is made while the last
 // one is being stored. All of them wait when the store is away.
 func (c *consumer) generation(ctx context.Context, g *kafka.Generation) error {
+	c.metrics.lag.Reset() // partitions that went to others are not this process's to tell of
 	if len(g.Partitions) == 0 {
 		<-ctx.Done()
 		return nil

@@ -41,6 +41,7 @@ type correction struct {
 	through    uint64 // recorded_seq through which the books were looked at
 	seq        uint64 // R; 0: not open yet
 	version    uint32
+	changed    event.Micros // when the row was written last
 	done       bool
 	entries    uint64
 	days       map[uint16]bool
@@ -50,7 +51,7 @@ type correction struct {
 	now   func() time.Time
 }
 
-// ErrOpen says that another correction was interrupted and must be ended first.
+// ErrOpen says that another correction is under way, or was interrupted, and must be ended first.
 var ErrOpen = errors.New("another correction is open")
 
 // readCorrections reads all corrections, or only those that matter for the next one.
@@ -68,6 +69,7 @@ func readCorrections(ctx context.Context, store Store, all bool) ([]correction, 
 		Days        []time.Time `ch:"days"`
 		Seq         uint64      `ch:"recorded_seq"`
 		Version     uint32      `ch:"version"`
+		Changed     int64       `ch:"changed"`
 	}
 	if err := store.Select(ctx, &rows, sql.Query("ingest_restatements"), clickhouse.Param("all", all)); err != nil {
 		return nil, err
@@ -76,7 +78,7 @@ func readCorrections(ctx context.Context, store Store, all bool) ([]correction, 
 	for _, r := range rows {
 		corrections = append(corrections, correction{
 			number: r.Restatement, kind: r.Kind, from: event.Micros(r.From), to: event.Micros(r.To), governance: [32]byte([]byte(r.Governance)), reason: r.Reason,
-			through: r.Through, seq: r.Seq, version: r.Version, done: r.State == "done", entries: r.Entries,
+			through: r.Through, seq: r.Seq, version: r.Version, done: r.State == "done", entries: r.Entries, changed: event.Micros(r.Changed),
 		})
 	}
 	return corrections, nil
@@ -97,6 +99,9 @@ func (c *correction) begin(ctx context.Context, topic string) (resumed bool, err
 			continue
 		}
 		if o.kind != c.kind || o.from != c.from || o.to != c.to || o.governance != c.governance {
+			if o.kind == kindAdjust {
+				return false, fmt.Errorf("%w: number %d is what adjusted events say; a running ingest ends it within seconds, try again then", ErrOpen, o.number)
+			}
 			return false, fmt.Errorf("%w: number %d (%s, %s to %s, governance %x) was interrupted; run it again to end it",
 				ErrOpen, o.number, o.kind, o.from.Time().Format(time.RFC3339), o.to.Time().Format(time.RFC3339), o.governance[:8])
 		}

@@ -1,7 +1,6 @@
 package ingest
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"time"
@@ -56,9 +55,4 @@ func (o *VerifyOptions) snapshotsFor() *snapshots {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return newSnapshots(Options{DB: o.DB, Kafka: o.Kafka, GovernanceTopic: o.GovernanceTopic, Now: o.Now, Logger: log})
-}
-
-// now is the moment of the proof: the watermark.
-func (o *VerifyOptions) watermark(ctx context.Context) (uint64, error) {
-	return Watermark(ctx, o.DB, o.Topic)
 }

@@ -39,7 +39,7 @@ type entryVerifier struct {
 
 func (v *entryVerifier) run(ctx context.Context) error {
 	var err error
-	if v.through, err = v.o.watermark(ctx); err != nil {
+	if v.through, err = Watermark(ctx, v.o.DB, v.o.Topic); err != nil {
 		return err
 	}
 	all, err := readCorrections(ctx, v.o.DB, true)
@@ -48,6 +48,10 @@ func (v *entryVerifier) run(ctx context.Context) error {
 	}
 	for _, c := range all {
 		switch {
+		case !c.done && v.o.Now().Sub(c.changed.Time()) < time.Minute:
+			v.note("correction %d (%s) is being made", c.number, c.kind)
+		case !c.done && c.kind == kindAdjust:
+			v.problem("correction %d (%s) was begun and not ended: a running ingest ends it", c.number, c.kind)
 		case !c.done:
 			v.problem("correction %d (%s) was begun and not ended: run it again", c.number, c.kind)
 		case c.kind != kindReplay && c.seq <= v.through:

@@ -23,7 +23,7 @@ func VerifyOffsets(ctx context.Context, o VerifyOptions) (Report, error) {
 }
 
 func verifyOffsets(ctx context.Context, o VerifyOptions, r *Report) error {
-	through, err := o.watermark(ctx)
+	through, err := Watermark(ctx, o.DB, o.Topic)
 	if err != nil {
 		return err
 	}
