@@ -2,21 +2,24 @@ package main
 
 import (
 	"encoding/csv"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/internal/money"
 	"github.com/ledgerline/ledgerline/internal/simulate"
-
-	"time"
 )
 
 // TestTrace sends an hour of real production traffic (the Azure LLM inference trace 2023, where it lies beside the checkout; else
-// calls of the same kind made up here) through the proxy as fast as it goes, and compares five counts: the trace, the provider's,
-// the events', the ledger's and the rollups'.
+// calls of the same kind made up here) through the proxy as fast as it goes, and compares six counts: the trace, the provider's,
+// the events', the ledger's, the rollups' and those that the API answers with.
 func TestTrace(t *testing.T) {
 	type usage struct{ in, out int64 }
 	var trace []usage
@@ -89,11 +92,12 @@ func TestTrace(t *testing.T) {
 		t.Fatal(err)
 	}
 	now := time.Now().UTC()
-	rolled, err := aggregate.Showback(t.Context(), b.db, aggregate.Query{From: now.Add(-48 * time.Hour).Truncate(time.Hour), To: now.Add(48 * time.Hour).Truncate(time.Hour), GroupBy: []string{"class"}})
+	from, to := now.Add(-48*time.Hour).Truncate(time.Hour), now.Add(48*time.Hour).Truncate(time.Hour)
+	rolled, err := aggregate.Showback(t.Context(), b.db, aggregate.Query{From: from, To: to, GroupBy: []string{"class"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rolled.Source != "cells" {
+	if rolled.Source != "hours" {
 		t.Errorf("showback came from %s, want the rollups", rolled.Source)
 	}
 	var rolledIn, rolledOut int64
@@ -104,6 +108,8 @@ func TestTrace(t *testing.T) {
 			rolledIn += row.Quantity
 		}
 	}
+	served := b.showback(from, to)
+
 	t.Logf("%d requests in %.1f s (%.0f/s)", len(trace), took.Seconds(), float64(len(trace))/took.Seconds())
 	t.Logf("             requests       input      output  cost USD")
 	t.Logf("trace        %8d  %10d  %10d", len(trace), in, out)
@@ -111,6 +117,7 @@ func TestTrace(t *testing.T) {
 	t.Logf("events       %8d", events)
 	t.Logf("ledger       %8d  %10d  %10d  %s", requests, ledgerIn, ledgerOut, cost)
 	t.Logf("rollups      %8d  %10d  %10d  %s", rolled.Total.Requests, rolledIn, rolledOut, rolled.Total.Cost)
+	t.Logf("API          %8d  %10d  %10d  %s", served.Total.Requests, served.in, served.out, served.Total.Cost)
 	ledgerCost, err := money.ParseSum(cost)
 	if err != nil {
 		t.Fatal(err)
@@ -118,8 +125,57 @@ func TestTrace(t *testing.T) {
 	n := int64(len(trace))
 	if int64(events) != n || int64(requests) != n || rolled.Total.Requests != n ||
 		ledgerIn != in || ledgerOut != out || rolledIn != in || rolledOut != out ||
+		served.Total.Requests != n || served.in != in || served.out != out || served.Total.Cost != rolled.Total.Cost ||
 		stats.Reported.Tokens.Total() != in+out || ledgerCost != rolled.Total.Cost || ledgerCost.Sign() != 1 {
 		t.Error("the counts differ")
 	}
 	b.verify()
+}
+
+// servedShowback is what GET /v1/showback answers, by class.
+type servedShowback struct {
+	Rows []struct {
+		Class    string `json:"class"`
+		Quantity int64  `json:"quantity"`
+	} `json:"rows"`
+	Total struct {
+		Requests int64     `json:"requests"`
+		Cost     money.Sum `json:"cost"`
+	} `json:"total"`
+
+	in, out int64
+}
+
+// showback starts an API, and asks it for the showback by class.
+func (b *bed) showback(from, to time.Time) (s servedShowback) {
+	b.t.Helper()
+	const serves = `API +http://(\S+)`
+	p := b.start(serves, b.flags("api", true, "--api-listen", "127.0.0.1:0")...)
+	defer p.stop()
+	query := url.Values{"from": {from.Format(time.RFC3339)}, "to": {to.Format(time.RFC3339)}, "group_by": {"class"}}
+	request, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, "http://"+p.match(serves)+"/v1/showback?"+query.Encode(), nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+p.match(`admin key +(\S+)`))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		b.t.Fatalf("the API answered %d %s (%v)", response.StatusCode, body, err)
+	}
+	if err := json.Unmarshal(body, &s); err != nil {
+		b.t.Fatalf("the API answered %s: %v", body, err)
+	}
+	for _, row := range s.Rows {
+		if row.Class == "output" {
+			s.out += row.Quantity
+		} else {
+			s.in += row.Quantity
+		}
+	}
+	return s
 }
