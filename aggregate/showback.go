@@ -56,7 +56,7 @@ type Report struct {
 	More            bool    // rows follow this page
 	AsOf            uint64
 	CompleteThrough time.Time // of AsOf; zero: nothing is complete yet
-	Source          string    // cells | user_days | ledger
+	Source          string    // hours | cells | user_days | ledger
 }
 
 // Complete is the time that a recorded_seq stands for: everything recorded
@@ -200,6 +200,8 @@ func (q *Query) rollup() string {
 		return q.From.Equal(q.From.Truncate(d)) && q.To.Equal(q.To.Truncate(d))
 	}
 	switch {
+	case !q.uses("user") && aligned(time.Hour) && (q.period() == "" || wholeHours(q.zone(), q.From, q.To)):
+		return "hours"
 	case !q.uses("user") && aligned(15*time.Minute):
 		return "cells"
 	case q.uses("user") && !q.uses("project") && !q.uses("application") && aligned(day) &&
@@ -207,6 +209,22 @@ func (q *Query) rollup() string {
 		return "user_days"
 	}
 	return ""
+}
+
+// wholeHours reports whether a zone's clocks are whole hours from UTC in all of [from, to), so that its hours are hours of UTC.
+func wholeHours(zone *time.Location, from, to time.Time) bool {
+	for at := from; at.Before(to); {
+		_, offset := at.In(zone).Zone()
+		_, next := at.In(zone).ZoneBounds()
+		if offset%3600 != 0 || !next.Equal(next.Truncate(time.Hour)) {
+			return false
+		}
+		if next.IsZero() { // for good
+			return true
+		}
+		at = next
+	}
+	return true
 }
 
 // read runs the query on one source.

@@ -42,11 +42,11 @@ func VerifyRollups(ctx context.Context, db Store) ([]Verification, error) {
 		return nil, err
 	}
 	var out []Verification
-	for _, table := range []string{"cells", "user_days"} {
-		v := Verification{Name: "entries = " + table, AsOf: asOf}
+	for _, proof := range []struct{ name, rollup string }{{"entries = cells", "cells"}, {"cells = hours", "hours"}, {"entries = user_days", "user_days"}} {
+		v := Verification{Name: proof.name, AsOf: asOf}
 		for _, r := range rows {
-			if err := v.day(ctx, db, table, r.Day.UTC()); err != nil {
-				return nil, fmt.Errorf("compare entries with %s of %s: %w", table, r.Day.Format(time.DateOnly), err)
+			if err := v.day(ctx, db, proof.rollup, r.Day.UTC()); err != nil {
+				return nil, fmt.Errorf("compare %s on %s: %w", proof.name, r.Day.Format(time.DateOnly), err)
 			}
 		}
 		out = append(out, v)
@@ -55,7 +55,7 @@ func VerifyRollups(ctx context.Context, db Store) ([]Verification, error) {
 }
 
 // day compares one day as of an N that its rollup holds throughout.
-func (v *Verification) day(ctx context.Context, db Store, table string, d time.Time) error {
+func (v *Verification) day(ctx context.Context, db Store, rollup string, d time.Time) error {
 	for wait := 0; ; wait++ {
 		asOf, err := finished(ctx, db)
 		if err != nil {
@@ -63,7 +63,7 @@ func (v *Verification) day(ctx context.Context, db Store, table string, d time.T
 		}
 		var checked, different uint64
 		var problems []string
-		err = db.QueryRow(ctx, sql.Query("rollup_verify_"+table), ledgerParams(asOf, d, d.Add(day))...).Scan(&checked, &different, &problems)
+		err = db.QueryRow(ctx, sql.Query("rollup_verify_"+rollup), ledgerParams(asOf, d, d.Add(day))...).Scan(&checked, &different, &problems)
 		if err != nil {
 			return err
 		}

@@ -28,7 +28,9 @@ SELECT
     toString(sum(sum(s.cost)) OVER ()) AS total_cost,
     sum(toInt64(sum(s.unpriced))) OVER () AS total_unpriced
 FROM cells AS s
-WHERE s.cell >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND s.cell < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+-- compared as what they are: as DateTime64 each cell would be converted. A DateTime ends in 2106, and wraps
+WHERE s.cell >= toDateTime(toUInt32(greatest(0, least(intDiv({from:Int64}, 1000000), 4294967295))), 'UTC')
+    AND s.cell < toDateTime(toUInt32(greatest(0, least(intDiv({to:Int64}, 1000000), 4294967295))), 'UTC')
     AND (empty({business_unit:Array(String)}) OR s.business_unit IN {business_unit:Array(String)})
     AND (empty({team:Array(String)}) OR s.team IN {team:Array(String)})
     AND (empty({project:Array(String)}) OR s.project IN {project:Array(String)})

@@ -1,0 +1,2 @@
+-- Hours of the cells that are there; the store makes them in the background.
+ALTER TABLE cells MATERIALIZE PROJECTION hours
