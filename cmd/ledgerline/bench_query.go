@@ -393,7 +393,8 @@ func (b *queryBench) ask(ctx context.Context, out io.Writer, c benchClient, mont
 		{fmt.Sprintf("requests, 100 after %s", thousands(len(ids))), always(list + deep), "-"},
 		{"requests of one team, first page", always(list + "&team=team-20"), "-"},
 		{"requests of one model and status, none", always(list + "&model=model-1&status=500"), "-"},
-		{"unpriced, first page", always("/v1/unpriced?" + period), "-"},
+		{"unpriced of a day", always("/v1/unpriced?from=" + month.Format(time.DateOnly) + "&to=" + month.AddDate(0, 0, 1).Format(time.DateOnly)), "-"},
+		{"unpriced of the month, some in each hour", always("/v1/unpriced?" + period), "-"},
 		{"request by id, its reading recorded", func(round int) string { return "/v1/requests/" + ids[round*7919%len(ids)] }, "-"},
 		// The trace of a request by id belongs here, with its bar of 200 ms.
 	}

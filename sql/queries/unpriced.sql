@@ -1,6 +1,18 @@
 -- tokens without a price, as of a recorded_seq, less what a restatement has priced since
--- Read are the quarter-hours in which a cell has ever had any: cells as of a later recorded_seq name those of an earlier one too, since
--- an entry that is taken back stays in the ledger and so does its cell. The total is of all rows, before the page is cut.
+-- Read is the ledger from the first to the last hour in which the rollups have ever had any. Rollups as of a later recorded_seq have
+-- those of an earlier one too, since an entry that is taken back stays. The total is of all rows, before the page is cut.
+WITH
+    (
+        SELECT (min(hour), max(hour))
+        FROM
+        (
+            SELECT toStartOfHour(s.cell) AS hour
+            FROM cells AS s
+            WHERE toStartOfHour(s.cell) > fromUnixTimestamp64Micro({from:Int64}, 'UTC') - INTERVAL 1 HOUR
+                AND toStartOfHour(s.cell) < fromUnixTimestamp64Micro({to:Int64}, 'UTC') AND s.cost_status = 'unpriced'
+            GROUP BY hour
+        )
+    ) AS hours
 SELECT
     u.provider AS provider, u.model AS model, u.class AS class, u.tier AS tier,
     toUInt64(sum(u.entries)) AS entries, toInt64(sum(u.quantity)) AS quantity,
@@ -13,11 +25,8 @@ FROM
         c.charge_time AS charge_time, c.provider AS provider, c.model AS model, c.class AS class, c.tier AS tier,
         sum(c.sign) AS entries, sum(ifNull(c.quantity, 0)) AS quantity
     FROM charges AS c FINAL
-    WHERE c.charge_time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND c.charge_time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
-        AND toStartOfFifteenMinutes(toDateTime(c.charge_time, 'UTC')) IN (
-            SELECT DISTINCT s.cell FROM cells AS s
-            WHERE s.cell > fromUnixTimestamp64Micro({from:Int64}, 'UTC') - INTERVAL 15 MINUTE AND s.cell < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
-                AND s.cost_status = 'unpriced')
+    WHERE c.charge_time >= greatest(fromUnixTimestamp64Micro({from:Int64}, 'UTC'), toDateTime64(hours.1, 6, 'UTC'))
+        AND c.charge_time < least(fromUnixTimestamp64Micro({to:Int64}, 'UTC'), toDateTime64(hours.2, 6, 'UTC') + INTERVAL 1 HOUR)
         AND c.recorded_seq <= {as_of:UInt64} AND c.cost_status = 'unpriced'
     GROUP BY c.event_id, c.attempt, charge_time, provider, model, class, tier
     HAVING sum(c.sign) > 0
