@@ -3,6 +3,7 @@ package ingest
 import (
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -188,6 +189,13 @@ func TestAdjustInAnyOrder(t *testing.T) {
 				p.pass(partitions)
 				if !looks && i < 2 {
 					continue
+				}
+				report, err := VerifyEntries(t.Context(), VerifyOptions{DB: p.db, Topic: p.topic, Now: time.Now, Logger: p.log})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if lost := strings.Contains(strings.Join(report.Notes, "\n"), "1 calls have adjusted events and are not in the books themselves"); lost == slices.Contains(order[:i+1], 0) {
+					t.Errorf("order %v, after %d: notes %q", order, i+1, report.Notes)
 				}
 				if _, err := a.run(t.Context()); err != nil {
 					t.Fatal(err)

@@ -34,7 +34,6 @@ type entryVerifier struct {
 	corrections []correction // that are done and below the watermark, but for replays
 	restated    []correction // of these the restatements: the others are of adjusted calls alone
 	last        uint32       // the number of the last of these
-	waiting     int          // calls of which more was said than is posted
 }
 
 func (v *entryVerifier) run(ctx context.Context) error {
@@ -70,8 +69,16 @@ func (v *entryVerifier) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", day.Format(time.DateOnly), err)
 		}
 	}
-	if v.waiting > 0 {
-		v.note("%d calls have adjusted events that are not posted yet", v.waiting)
+	a := &adjuster{store: v.o.DB}
+	due, err := a.due(ctx, &correction{through: v.through, earlier: v.corrections})
+	if err != nil {
+		return err
+	}
+	if len(due) > 0 {
+		v.note("%d calls have adjusted events that are not posted yet", len(due))
+	}
+	if len(a.waiting) > 0 {
+		v.note("%d calls have adjusted events and are not in the books themselves", len(a.waiting))
 	}
 	return nil
 }
@@ -257,9 +264,6 @@ func (v *entryVerifier) expected(ctx context.Context, s *storedEvent, by []adjus
 		changes := correct(current, next.Entries, c.number, posting(event.Micros(c.seq)))
 		all = append(all, changes...)
 		current, d = replace(current, changes), next
-	}
-	if isDue(looked, v.through, s, by) {
-		v.waiting++
 	}
 	return all, d, nil
 }
