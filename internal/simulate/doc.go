@@ -32,6 +32,9 @@
 //	Simulate-Endpoint: primary                      endpoint this request plays at, see below
 //	Simulate-Call: 17                               names a call, for a fault's times=
 //
+// A stream's head tells when it began (Simulate-Began, Unix nanoseconds), so
+// that a client with the same clock knows how long its first byte travelled.
+//
 // A header that cannot be read is answered with 400 and says what is wrong.
 //
 // # Endpoints

@@ -108,10 +108,13 @@ func TestLoadSendsEachOnce(t *testing.T) {
 			if seen[r.Index] || !r.Answered || (r.Call.Format == Messages) != (r.Index%2 == 1) || !strings.Contains(string(r.Body), `"model":"`+itoa(r.Index)+`"`) {
 				t.Errorf("%+v", r)
 			}
+			if streamed := r.Call.Stream; (r.Passage > 0) != streamed || r.Passage > r.FirstByte {
+				t.Errorf("call %d, streamed %t: the first byte took %s from the provider, %s from the call", r.Index, streamed, r.Passage, r.FirstByte)
+			}
 			seen[r.Index] = true
 		},
 	})
-	if err != nil || r.Answered != 300 || len(seen) != 300 || r.Latency.Count() != 300 || r.ByStatus[200] != 300 {
+	if err != nil || r.Answered != 300 || len(seen) != 300 || r.Latency.Count() != 300 || r.Passage.Count() != 150 || r.ByStatus[200] != 300 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	if n := len(Call{Format: Chat, BodyBytes: 1600}.body()); n != 1600 {

@@ -77,12 +77,14 @@ func (s *Spool) waitSynced(ctx context.Context, end uint64, timeout <-chan time.
 }
 
 // syncer syncs when somebody waits, and otherwise soon after something was
-// appended. Idle it costs nothing. Two syncs begin at least syncPace apart, so
-// that under load more events share one.
+// appended. Idle it costs nothing. When many events shared a sync, the next one
+// begins no earlier than syncPace after it, so that more of them do.
 func (s *Spool) syncer() {
 	t := time.NewTimer(lazySync)
 	defer t.Stop()
 	var last time.Time
+	var before uint64 // events that the last sync found
+	var shared uint64 // events of the last sync
 	for {
 		select {
 		case <-s.urgent:
@@ -97,7 +99,7 @@ func (s *Spool) syncer() {
 		case <-s.quit:
 			return
 		}
-		if early := syncPace - time.Since(last); early > 0 {
+		if early := syncPace - time.Since(last); early > 0 && shared >= manyEvents {
 			t.Reset(early)
 			select {
 			case <-t.C:
@@ -106,6 +108,9 @@ func (s *Spool) syncer() {
 			}
 		}
 		last = time.Now()
+		s.mu.Lock()
+		before, shared = s.events, s.events-before
+		s.mu.Unlock()
 		s.commit() // an error has failed the spool
 	}
 }

@@ -75,8 +75,10 @@ const (
 	lazySync  = 50 * time.Millisecond
 	lazyBytes = 4 << 20
 
-	// syncPace is what an event may wait for others to share its sync.
-	syncPace = time.Millisecond
+	// syncPace is what an event may wait for others to share its sync, while
+	// manyEvents do.
+	syncPace   = 2 * time.Millisecond
+	manyEvents = 8
 
 	// maxBuffer is how much is held back from the page cache, for the next
 	// sync to write. Only Fsync holds anything back, and never an intent.
