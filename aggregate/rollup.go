@@ -23,9 +23,10 @@ import (
 
 // Options of a rollup.
 type Options struct {
-	Topic  string           // whose watermark the ledger is complete through
-	Now    func() time.Time // the clock of the lock
-	Logger *slog.Logger
+	Topic   string           // whose watermark the ledger is complete through
+	Now     func() time.Time // the clock of the lock
+	Logger  *slog.Logger
+	Metrics *Metrics // nil: none
 
 	// From and To name days (UTC, To excluded) to make again although nothing
 	// changed in them. Zero: only what changed.
@@ -46,6 +47,9 @@ type Run struct {
 // half a minute ago. The caller tries again at its next tick.
 var ErrRunning = errors.New("another rollup is running")
 
+// rollups are the tables that a rollup makes.
+var rollups = []string{"cells", "user_days"}
+
 // Rollup brings cells and user_days to the watermark. What it costs depends on
 // the days with new entries, not on the history.
 //
@@ -55,6 +59,15 @@ var ErrRunning = errors.New("another rollup is running")
 // moves N. A crash before "finished" leaves N where it was, so the next run
 // sees the same days, and more, as changed.
 func Rollup(ctx context.Context, db Store, o Options) (Run, error) {
+	began := o.Now()
+	run, err := roll(ctx, db, o)
+	if !errors.Is(err, ErrRunning) {
+		o.Metrics.ended(run, err, began, o.Now())
+	}
+	return run, err
+}
+
+func roll(ctx context.Context, db Store, o Options) (Run, error) {
 	finished, through, err := behind(ctx, db, o.Topic)
 	if err != nil {
 		return Run{}, err
@@ -80,7 +93,8 @@ func Rollup(ctx context.Context, db Store, o Options) (Run, error) {
 	}
 	slices.SortFunc(days, time.Time.Compare)
 	days = slices.Compact(days)
-	if err := replace(ctx, db, l, finished, through, days); err != nil {
+	o.Metrics.found(len(days))
+	if err := replace(ctx, db, l, o.Metrics, finished, through, days); err != nil {
 		return Run{}, fmt.Errorf("roll up %d days through %d: %w", len(days), through, err)
 	}
 	// A run at the N that the rollups have already moves nothing, and its row
@@ -107,7 +121,7 @@ func behind(ctx context.Context, db Store, topic string) (held, through uint64, 
 const day = 24 * time.Hour
 
 // replace stages and swaps the days.
-func replace(ctx context.Context, db Store, l *lock, finished, through uint64, days []time.Time) error {
+func replace(ctx context.Context, db Store, l *lock, m *Metrics, finished, through uint64, days []time.Time) error {
 	if len(days) == 0 {
 		return nil
 	}
@@ -139,14 +153,15 @@ func replace(ctx context.Context, db Store, l *lock, finished, through uint64, d
 		if err := l.keep(ctx); err != nil {
 			return err
 		}
-		for _, table := range []string{"cells", "user_days"} {
-			statement := "rollup_drop_" + table // of a day without entries there is nothing to swap in
-			if slices.Contains(staged[table], d) {
+		for _, table := range rollups {
+			statement, cells := "rollup_drop_"+table, staged[table][d] // of a day without entries there is nothing to swap in
+			if cells > 0 {
 				statement = "rollup_swap_" + table
 			}
 			if err := db.Exec(ctx, sql.Query(statement), clickhouse.Param("day", yyyymmdd(d))); err != nil {
 				return err
 			}
+			m.swapped(table, cells)
 		}
 	}
 	return nil
@@ -176,16 +191,20 @@ func changed(ctx context.Context, db Store, after, through uint64) ([]time.Time,
 	return days, err
 }
 
-// staged is the days of each staging table, by the table that they are for.
-func staged(ctx context.Context, db Store) (map[string][]time.Time, error) {
+// staged is how many cells each staging table holds of each day, by the table that they are for.
+func staged(ctx context.Context, db Store) (map[string]map[time.Time]uint64, error) {
 	var rows []struct {
 		Target string    `ch:"target"`
 		Day    time.Time `ch:"day"`
+		Cells  uint64    `ch:"cells"`
 	}
 	err := db.Select(ctx, &rows, sql.Query("rollup_staged"))
-	days := map[string][]time.Time{}
-	for _, r := range rows {
-		days[r.Target] = append(days[r.Target], r.Day.UTC())
+	cells := map[string]map[time.Time]uint64{}
+	for _, table := range rollups {
+		cells[table] = map[time.Time]uint64{}
 	}
-	return days, err
+	for _, r := range rows {
+		cells[r.Target][r.Day.UTC()] = r.Cells
+	}
+	return cells, err
 }

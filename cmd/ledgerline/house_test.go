@@ -51,7 +51,7 @@ var homeOf = map[string][]string{
 	"github.com/tidwall/":                   {"proxy", "proxy/wire"},
 	"github.com/twmb/franz-go":              {"internal/embedded"},
 	"github.com/ebitengine/purego":          {"internal/embedded"},
-	"github.com/prometheus/client_golang":   {"proxy", "ingest", "api", "internal/spool", "cmd/ledgerline"},
+	"github.com/prometheus/client_golang":   {"proxy", "ingest", "aggregate", "api", "internal/spool", "cmd/ledgerline"},
 	"github.com/spf13/cobra":                {"cmd/ledgerline"},
 	"github.com/schollz/progressbar":        {"cmd/ledgerline"},
 	"go.yaml.in/yaml":                       {"internal/governance"},

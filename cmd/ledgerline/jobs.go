@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/robfig/cron/v3"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
@@ -17,6 +19,7 @@ import (
 
 func jobsCommand() *cobra.Command {
 	var engines engineFlags
+	var admin adminFlags
 	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "jobs",
@@ -24,24 +27,30 @@ func jobsCommand() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
+			registry := prometheus.NewRegistry()
 			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
 			}
 			defer close()
-			return runJobs(cmd.Context(), engines.topics, cfg, db, log)
+			group, ctx := errgroup.WithContext(cmd.Context())
+			group.Go(func() error { return admin.serve(ctx, engines.data, registry, log) })
+			group.Go(func() error { return runJobs(ctx, engines.topics, cfg, db, registry, log) })
+			return group.Wait()
 		},
 	}
 	engines.registerData(cmd)
 	engines.registerKafka(cmd)
 	engines.registerClickHouse(cmd)
+	admin.register(cmd)
 	logs.register(cmd)
 	return cmd
 }
 
 // runJobs waits to be elected and then ticks until ctx ends or the election is lost. What is stale is decided from tables at each
 // tick, so a missed tick loses nothing.
-func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, log *slog.Logger) error {
+func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, registry prometheus.Registerer, log *slog.Logger) error {
+	metrics := aggregate.NewMetrics(registry)
 	return kafka.Consume(ctx, kafka.GroupConfig{Config: cfg, Group: t.jobs(), Topic: t.jobs(), Logger: log},
 		func(ctx context.Context, g *kafka.Generation) error {
 			if len(g.Partitions) == 0 {
@@ -52,7 +61,7 @@ func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB,
 			failed := make(chan error, 1)
 			ticks := cron.New(cron.WithLocation(time.UTC), cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger)))
 			_, err := ticks.AddFunc("@every 5s", func() {
-				if err := rollup(ctx, t.events(), db, log); err != nil && ctx.Err() == nil {
+				if err := rollup(ctx, t.events(), db, metrics, log); err != nil && ctx.Err() == nil {
 					select {
 					case failed <- err:
 					default:
@@ -74,9 +83,9 @@ func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB,
 }
 
 // rollup brings the rollups up to the watermark.
-func rollup(ctx context.Context, topic string, db *clickhouse.DB, log *slog.Logger) error {
+func rollup(ctx context.Context, topic string, db *clickhouse.DB, metrics *aggregate.Metrics, log *slog.Logger) error {
 	began := time.Now()
-	run, err := aggregate.Rollup(ctx, db, aggregate.Options{Topic: topic, Now: time.Now, Logger: log})
+	run, err := aggregate.Rollup(ctx, db, aggregate.Options{Topic: topic, Now: time.Now, Logger: log, Metrics: metrics})
 	switch {
 	case errors.Is(err, aggregate.ErrRunning):
 		return nil // the next tick tries again

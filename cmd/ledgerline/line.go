@@ -73,7 +73,7 @@ func (l *line) run(ctx context.Context, log *slog.Logger, fetch embedded.Progres
 	defer stopBooks()
 	books, booksCtx := errgroup.WithContext(booksCtx)
 	books.Go(func() error { return runIngest(booksCtx, l.engines.topics, cfg, db, registry, log) })
-	books.Go(func() error { return runJobs(booksCtx, l.engines.topics, cfg, db, log) })
+	books.Go(func() error { return runJobs(booksCtx, l.engines.topics, cfg, db, registry, log) })
 
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	proxyReady, apiReady := make(chan struct{}), make(chan struct{})

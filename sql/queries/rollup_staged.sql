@@ -1,4 +1,4 @@
--- the days (UTC) that the staging tables hold
-SELECT 'cells' AS target, toDate(cell) AS day FROM cells_staging GROUP BY day
+-- the days (UTC) that the staging tables hold, and how many cells of each
+SELECT 'cells' AS target, toDate(cell) AS day, count() AS cells FROM cells_staging GROUP BY day
 UNION ALL
-SELECT 'user_days' AS target, day FROM user_days_staging GROUP BY day
+SELECT 'user_days' AS target, day, count() AS cells FROM user_days_staging GROUP BY day
