@@ -81,6 +81,9 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) error {
 	if d.keys, err = writeDemoGovernance(d.proxy.governance, "http://"+listener.Addr().String()); err != nil {
 		return err
 	}
+	if err := d.estimate(ctx, time.Now().UTC()); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	provider, stopProvider := context.WithCancel(context.WithoutCancel(ctx)) // ends after the proxy
@@ -91,6 +94,19 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) error {
 		return d.line.run(ctx, log, fetchProgress(d.err), d.err, d.tell)
 	})
 	return group.Wait()
+}
+
+// estimate makes the estimates of the use cases those of a company of the demo's size.
+func (d *demo) estimate(ctx context.Context, now time.Time) error {
+	snapshot, err := governance.Load(d.proxy.governance)
+	if err != nil {
+		return err
+	}
+	estimates, err := newHistory(snapshot, nil, d.seed, now).estimates(ctx, now)
+	if err != nil {
+		return fmt.Errorf("estimate the demo's use cases: %w", err)
+	}
+	return writeDemoEstimates(d.proxy.governance, estimates)
 }
 
 func (d *demo) head(format string, args ...any) {
@@ -214,7 +230,12 @@ func (d *demo) history(ctx context.Context, now time.Time) error {
 	go func() { drained <- drain(draining, records, producer) }()
 
 	set := countProgress(d.err, "days of history", historyDays)
-	calls, err := newHistory(snapshot, secret, d.seed).write(ctx, records, from, to, set)
+	calls := 0
+	err = newHistory(snapshot, secret, d.seed, now).write(ctx, from, to, func(e *event.Event) error {
+		calls++
+		_, err := records.Record(e)
+		return err
+	}, set)
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	if err = errors.Join(err, records.Close(closing)); err != nil {

@@ -79,8 +79,32 @@ func writeDemoGovernance(dir, provider string) (keys map[string]string, err erro
 	return keys, nil
 }
 
+// writeDemoEstimates sets what the use cases were estimated at, in dollars a month by id.
+func writeDemoEstimates(dir string, estimates map[string]string) error {
+	name := filepath.Join(dir, "estate.yaml")
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("read the demo's estimates: %w", err)
+	}
+	lines := strings.Split(string(text), "\n")
+	useCase := ""
+	for i, line := range lines {
+		if m := idLine.FindStringSubmatch(line); m != nil {
+			useCase = m[1]
+		}
+		if estimate := estimates[useCase]; estimate != "" {
+			lines[i] = estimateLine.ReplaceAllString(line, fmt.Sprintf("${1} %q", estimate))
+		}
+	}
+	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+		return fmt.Errorf("write the demo's estimates: %w", err)
+	}
+	return nil
+}
+
 var (
-	endpointLine   = regexp.MustCompile(`^\s*- id:\s*(\S+)`)
+	idLine         = regexp.MustCompile(`^\s*- id:\s*(\S+)`)
+	estimateLine   = regexp.MustCompile(`^(\s*estimate_monthly_usd:).*`)
 	baseURLLine    = regexp.MustCompile(`^(\s*base_url:).*`)
 	credentialLine = regexp.MustCompile(`credential: \{env: \w+`)
 )
@@ -91,7 +115,7 @@ func atProvider(registry []byte, provider, credentialFile string) []byte {
 	lines := strings.Split(string(registry), "\n")
 	endpoint := ""
 	for i, line := range lines {
-		if m := endpointLine.FindStringSubmatch(line); m != nil {
+		if m := idLine.FindStringSubmatch(line); m != nil {
 			endpoint = m[1]
 		}
 		line = baseURLLine.ReplaceAllString(line, "${1} "+provider+"/"+endpoint)

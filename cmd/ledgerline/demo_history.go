@@ -9,11 +9,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
+	"github.com/ledgerline/ledgerline/ingest"
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
-	"github.com/ledgerline/ledgerline/internal/spool"
+	"github.com/ledgerline/ledgerline/internal/money"
 )
 
 // history makes up the calls of a demo company from its governance files: who calls, how often, how long, with which model and
@@ -24,10 +26,19 @@ type history struct {
 	secret   []byte
 	seed     uint64
 	keys     map[string]string // id of a virtual key that may call for a use case
+
+	// What is planted, so that there is something to find.
+	spike    string    // a use case that costs many times as much
+	spikeDay time.Time // on this day
+	drifts   string    // a use case that was estimated too low
 }
 
-func newHistory(s *governance.Snapshot, secret []byte, seed uint64) *history {
-	h := &history{snapshot: s, secret: secret, seed: seed, keys: map[string]string{}}
+// newHistory plants a spike yesterday and a use case that was estimated too low, which ones depends on the seed.
+func newHistory(s *governance.Snapshot, secret []byte, seed uint64, now time.Time) *history {
+	h := &history{snapshot: s, secret: secret, seed: seed, keys: map[string]string{}, spikeDay: now.Truncate(24*time.Hour).AddDate(0, 0, -1)}
+	useCases := s.UseCases()
+	at := int(seed % uint64(len(useCases)))
+	h.spike, h.drifts = useCases[at].ID, useCases[(at+5)%len(useCases)].ID
 	for _, k := range s.Keys() {
 		for _, u := range k.UseCases {
 			if !k.Disabled && h.keys[u] == "" {
@@ -66,7 +77,7 @@ func (h *history) habits() ([]habit, error) {
 		r := rand.New(rand.NewPCG(h.seed, uint64(i)))
 		b := habit{
 			useCase: u, calls: 25 + 90*r.Float64(), weekend: 0.05 + 0.4*r.Float64(), growth: 1 + 0.012*r.Float64(),
-			input: 400 * math.Exp(2.2*r.Float64()), output: 60 * math.Exp(2*r.Float64()), cached: 0.7 * r.Float64(),
+			input: 3200 * math.Exp(2.2*r.Float64()), output: 480 * math.Exp(2*r.Float64()), cached: 0.7 * r.Float64(),
 			users: 3 + r.IntN(20), failures: 0.002 + 0.03*r.Float64(),
 		}
 		for _, format := range []string{"openai.chat", "openai.responses", "anthropic.messages", "openai.embeddings"} {
@@ -105,46 +116,81 @@ func (h *history) models(u *governance.UseCase, format string) []string {
 	return models
 }
 
-// write records every call from the day of from until to. progress is told the days done.
-func (h *history) write(ctx context.Context, records *spool.Spool, from, to time.Time, progress func(days int)) (calls int, err error) {
+// write gives every call from the day of from until to, a day's in the order of their times. progress is told the days done.
+func (h *history) write(ctx context.Context, from, to time.Time, record func(*event.Event) error, progress func(days int)) error {
 	habits, err := h.habits()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	from = from.Truncate(24 * time.Hour)
 	for n := 0; ; n++ {
 		day := from.AddDate(0, 0, n)
 		if !day.Before(to) {
-			return calls, nil
+			return nil
 		}
 		r := rand.New(rand.NewPCG(h.seed, uint64(day.Unix())))
 		var events []*event.Event
 		for i := range habits {
-			b := &habits[i]
+			b := habits[i]
 			count := b.calls * math.Pow(b.growth, float64(n)) * (0.85 + 0.3*r.Float64())
 			if wd := day.Weekday(); wd == time.Saturday || wd == time.Sunday {
 				count *= b.weekend
+			}
+			if b.useCase.ID == h.spike && day.Equal(h.spikeDay) {
+				count, b.input = max(4*count, b.calls), 2*b.input
 			}
 			for range int(count) {
 				at := day.Add(time.Duration((9 + 3.2*r.NormFloat64()/1.5 + 4*r.Float64()) * float64(time.Hour)))
 				if at.Before(day) || !at.Before(to) || at.Sub(day) >= 24*time.Hour {
 					continue
 				}
-				events = append(events, h.call(r, b, at))
+				events = append(events, h.call(r, &b, at))
 			}
 		}
 		slices.SortFunc(events, func(a, b *event.Event) int { return int(a.Time - b.Time) })
 		for _, e := range events {
-			if _, err := records.Record(e); err != nil {
-				return calls, fmt.Errorf("record the history of %s: %w", day.Format(time.DateOnly), err)
+			if err := record(e); err != nil {
+				return fmt.Errorf("record the history of %s: %w", day.Format(time.DateOnly), err)
 			}
-			calls++
 		}
 		progress(n + 1)
 		if ctx.Err() != nil {
-			return calls, ctx.Err()
+			return ctx.Err()
 		}
 	}
+}
+
+// estimates is what each use case should have been estimated at, in whole dollars a month: the cost of its last 30 days before
+// to. The one of h.drifts was estimated a good deal lower.
+func (h *history) estimates(ctx context.Context, to time.Time) (map[string]string, error) {
+	spent := map[string]money.Sum{}
+	since := event.At(to.AddDate(0, 0, -30))
+	err := h.write(ctx, to.AddDate(0, 0, -historyDays), to, func(e *event.Event) error {
+		if e.Time < since {
+			return nil
+		}
+		derived, err := ingest.Derive(e, h.snapshot)
+		if err == nil {
+			spent[derived.UseCase] = spent[derived.UseCase].Add(money.Pico(derived.Cost.Value))
+		}
+		return err
+	}, func(int) {})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for useCase, sum := range spent {
+		pico, err := sum.Pico()
+		if err != nil {
+			return nil, err
+		}
+		dollars := int64(pico/1e12) + 1
+		if useCase == h.drifts {
+			dollars = dollars*7/10 + 1
+		}
+		all[useCase] = strconv.FormatInt(dollars, 10)
+	}
+	return all, nil
 }
 
 // call is one made-up call.
@@ -185,7 +231,7 @@ func (h *history) call(r *rand.Rand, b *habit, at time.Time) *event.Event {
 		Capture: "none", RetentionClass: u.RetentionClass,
 	}
 	if unit, ok := h.snapshot.Parent("team", u.Team, at); ok {
-		request.Attribution.BusinessUnit = of(unit, event.FromDefault)
+		request.Attribution.BusinessUnit = of(unit, event.FromHierarchy)
 	} else {
 		request.Attribution.BusinessUnit = event.Dimension{Provenance: event.Missing}
 	}
