@@ -105,6 +105,11 @@ func lookUp(s *Snapshot) {
 			}
 		}
 	}
+	for _, b := range s.Budgets() {
+		if from, to := b.Bounds(at); from.After(at) || !to.After(at) || s.channels[b.Channel] == nil || len(b.Soft) == 0 {
+			panic("a budget without its period, channel or percentages: " + b.ID)
+		}
+	}
 	for key := range s.prices {
 		s.Price(PriceKey{Provider: key.provider, Model: key.model, Region: key.region, Tier: key.tier, Class: "input", At: at})
 	}

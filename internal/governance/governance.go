@@ -6,7 +6,8 @@
 // archive of a snapshot as it was published; both refuse the whole set when
 // anything in it is wrong and report every mistake at once, as [Problems]. The
 // documentation of a key is the comment on its field in the file's struct
-// (dimensions.go, keys.go, estate.go, registry.go, routing.go, prices.go).
+// (dimensions.go, keys.go, estate.go, registry.go, routing.go, prices.go,
+// budgets.go, alerts.go).
 package governance
 
 import (
@@ -36,7 +37,9 @@ type Snapshot struct {
 	providers  map[string]*Provider
 	endpoints  map[string]*Endpoint
 	prices     map[cardKey][]card
-	fallback   *rule    // the default route; nil when there is none
+	fallback   *rule // the default route; nil when there is none
+	channels   map[string]*Channel
+	publicURL  string
 	noUseCase  []string // sentences of the default route for calls without a use case
 
 	digests map[string][sha256.Size]byte // of each file
@@ -45,6 +48,8 @@ type Snapshot struct {
 	keyList      []*Key
 	useCaseList  []*UseCase
 	providerList []*Provider
+	channelList  []*Channel
+	budgets      []*Budget
 }
 
 // Hex is the digest as events name it.
@@ -116,9 +121,14 @@ const (
 	registryYAML   = "registry.yaml"
 	routingYAML    = "routing.yaml"
 	pricesYAML     = "prices.yaml"
+	budgetsYAML    = "budgets.yaml"
+	alertsYAML     = "alerts.yaml"
 )
 
-var fileNames = []string{dimensionsYAML, estateYAML, keysYAML, pricesYAML, registryYAML, routingYAML}
+var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, keysYAML, pricesYAML, registryYAML, routingYAML}
+
+// optional files say nothing when they are missing, as they are in snapshots from before there were any.
+var optional = []string{alertsYAML, budgetsYAML}
 
 // files is a decoded set, before the checks between files.
 type files struct {
@@ -128,6 +138,8 @@ type files struct {
 	registry   registryFile
 	routing    routingFile
 	prices     pricesFile
+	budgets    budgetsFile
+	alerts     alertsFile
 }
 
 // checker collects mistakes while a snapshot is built. A reference into a file
@@ -154,8 +166,13 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	for name, into := range map[string]any{
 		dimensionsYAML: &f.dimensions, keysYAML: &f.keys, estateYAML: &f.estate,
 		registryYAML: &f.registry, routingYAML: &f.routing, pricesYAML: &f.prices,
+		budgetsYAML: &f.budgets, alertsYAML: &f.alerts,
 	} {
 		text, ok := texts[name]
+		if !ok && slices.Contains(optional, name) {
+			c.unread[name] = false
+			continue
+		}
 		if !ok {
 			c.fail(name, 0, "the file is missing")
 			c.unread[name] = true
@@ -180,6 +197,8 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	s.setKeys(c, &f.keys)
 	s.setRouting(c, &f.routing)
 	s.setPrices(c, &f.prices)
+	s.setAlerts(c, &f.alerts)
+	s.setBudgets(c, &f.budgets)
 	if len(c.problems) > 0 {
 		c.problems.sort()
 		return nil, c.problems
