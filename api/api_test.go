@@ -307,6 +307,17 @@ func TestShowback(t *testing.T) {
 			t.Errorf("CSV line %q, want %q", lines[i+1], want)
 		}
 	}
+
+	// A file holds all rows or is refused.
+	must(t, b.db.Exec(t.Context(), fmt.Sprintf("INSERT INTO cells (cell, team, requests, entries) SELECT '2026-03-01 00:00:00', toString(number), 1, 1 FROM numbers(%d)", maxFile+1)))
+	const file = "/v1/showback?group_by=team&format=csv&from=2026-03-01&to=2026-03-02"
+	if status, _, body := b.get(b.keys[Finance], file); status != http.StatusBadRequest || !strings.Contains(string(body), "format: the file has over 100000 rows") {
+		t.Errorf("a file of %d rows: %d %.200s", maxFile+1, status, body)
+	}
+	must(t, b.db.Exec(t.Context(), "ALTER TABLE cells DELETE WHERE team = '0' SETTINGS mutations_sync = 1"))
+	if status, header, body := b.get(b.keys[Finance], file); status != http.StatusOK || bytes.Count(body, []byte("\n")) != maxFile+1 || header.Get("Ledger-Total-Requests") != fmt.Sprint(maxFile) {
+		t.Errorf("a file of %d rows: %d, %d lines", maxFile, status, bytes.Count(body, []byte("\n")))
+	}
 }
 
 func TestRequests(t *testing.T) {

@@ -86,6 +86,9 @@ func TestRestatedBetweenPages(t *testing.T) {
 	if u := ask[unpricedAnswer](b, Finance, "/v1/unpriced?as_of="+before.AsOf); len(u.Unpriced) != 2 || u.Total.Entries != 12 {
 		t.Errorf("in suspense as of %s: %+v", before.AsOf, u)
 	}
+	if again := ask[requestsAnswer](b, Finance, "/v1/requests?cost_status=unpriced"); len(again.Requests) != 0 || len(unpriced.Requests) != 6 {
+		t.Errorf("%d calls are unpriced, %d were; want 0 and 6", len(again.Requests), len(unpriced.Requests))
+	}
 	one := ask[requestAnswer](b, Compliance, "/v1/requests/"+unpriced.Requests[0].ID)
 	if one.Cost == nil || one.CostStatus != "exact" || len(one.Entries) != 6 {
 		t.Errorf("restated: cost %v, %s, %d entries; want a cost, and entries, reversals and re-entries", one.Cost, one.CostStatus, len(one.Entries))

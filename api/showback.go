@@ -59,11 +59,11 @@ func (s *server) showback(c echo.Context) error {
 	q.From, q.To = p.period(s.Now(), zone)
 	asked := question{c.Path(), q.From, q.To, query}
 	format := p.one("format")
-	if format == "" && strings.Contains(c.Request().Header.Get("Accept"), "text/csv") {
-		format = "csv"
+	if format == "" {
+		format = accepted(c.Request().Header.Get("Accept"))
 	}
-	if format != "" && format != "json" && format != "csv" {
-		p.fail(invalid("format", "json or csv"))
+	if format != "json" && format != "csv" && format != "arrow" {
+		p.fail(invalid("format", "json, csv or arrow"))
 	}
 	if text := p.one("cursor"); text != "" {
 		at, err := parseCursor(text, asked)
@@ -75,7 +75,7 @@ func (s *server) showback(c echo.Context) error {
 	if err := p.done(); err != nil {
 		return err
 	}
-	if format == "csv" && !query.Has("limit") && !query.Has("cursor") {
+	if format != "json" && !query.Has("limit") && !query.Has("cursor") {
 		q.Limit = maxFile
 	}
 	r, err := aggregate.Showback(c.Request().Context(), s.DB, q)
@@ -94,8 +94,11 @@ func (s *server) showback(c echo.Context) error {
 	if r.More {
 		next = cursor{asOf: r.AsOf, position: uint64(q.Offset + len(r.Rows))}.text(asked)
 	}
-	if format == "csv" {
+	switch format {
+	case "csv":
 		return s.showbackCSV(c, r, next)
+	case "arrow":
+		return s.showbackArrow(c, r, next)
 	}
 	answer := showbackAnswer{GroupBy: q.GroupBy, Rows: []json.RawMessage{}, Total: figuresOf(r.Total), stamp: stampOf(r.AsOf), NextCursor: next}
 	for _, row := range r.Rows {
@@ -126,10 +129,18 @@ func rowJSON(groupBy []string, row aggregate.Row) (json.RawMessage, error) {
 	return append(b, sums[1:]...), nil
 }
 
-// showbackCSV writes the rows of a page; what JSON says beside them stands in headers.
-func (s *server) showbackCSV(c echo.Context, r aggregate.Report, next string) error {
-	h := c.Response().Header()
-	h.Set(echo.HeaderContentType, "text/csv; charset=utf-8")
+// accepted is the format that an Accept header asks for.
+func accepted(accept string) string {
+	for _, f := range []struct{ media, format string }{{mediaArrow, "arrow"}, {"text/csv", "csv"}} {
+		if strings.Contains(accept, f.media) {
+			return f.format
+		}
+	}
+	return "json"
+}
+
+// showbackHeader says in headers what JSON says beside the rows.
+func showbackHeader(h http.Header, r aggregate.Report, next string) {
 	at := stampOf(r.AsOf)
 	h.Set("Ledger-As-Of", at.AsOf)
 	if at.CompleteThrough != nil {
@@ -139,6 +150,12 @@ func (s *server) showbackCSV(c echo.Context, r aggregate.Report, next string) er
 	for i, text := range figureTexts(r.Total) {
 		h.Set("Ledger-Total-"+figureNames[i], text)
 	}
+}
+
+// showbackCSV writes the rows of a page.
+func (s *server) showbackCSV(c echo.Context, r aggregate.Report, next string) error {
+	showbackHeader(c.Response().Header(), r, next)
+	c.Response().Header().Set(echo.HeaderContentType, "text/csv; charset=utf-8")
 	c.Response().WriteHeader(http.StatusOK)
 	w := csv.NewWriter(c.Response())
 	w.Write(append(append([]string{}, r.GroupBy...), figureNames...))
