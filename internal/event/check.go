@@ -69,6 +69,11 @@ func (r *Request) checkNumbers() string {
 			return "chunks or bytes of an attempt out of range"
 		}
 	}
+	for i := range r.Sources {
+		if min(r.Sources[i].Rows, r.Sources[i].Chunks) < 0 {
+			return "negative rows or chunks of a source"
+		}
+	}
 	for i := range r.PII {
 		if r.PII[i].Count < 0 {
 			return "negative count"

@@ -338,6 +338,8 @@ func (d *decoder) source(s *Source) {
 		must("name", &s.Name),
 		may("version", &s.Version),
 		may("role", &s.Role),
+		may("rows", &s.Rows),
+		may("chunks", &s.Chunks),
 		must("evidence", &s.Evidence),
 	)
 }

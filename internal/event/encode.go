@@ -105,6 +105,8 @@ func (r *Request) append(b []byte) []byte {
 		b = str(b, `,"name":`, s.Name)
 		b = opt(b, `,"version":`, s.Version)
 		b = opt(b, `,"role":`, s.Role)
+		b = optNum(b, `,"rows":`, s.Rows)
+		b = optNum(b, `,"chunks":`, s.Chunks)
 		b = str(b, `,"evidence":`, s.Evidence)
 		b = append(b, '}')
 	}

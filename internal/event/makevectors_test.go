@@ -37,6 +37,7 @@ func full() *Event {
 	return change(func(e *Event, r *Request) {
 		e.Type, e.Subject = RequestAdjusted, ID{0x01, 0xa0, 0xc4, 0x40, 0, 0, 0x70, 9, 0x80, 9, 9, 9, 9, 9, 9, 9}
 		r.Caller.ClientAddr = "192.0.2.17"
+		r.Sources[0].Rows, r.Sources[0].Chunks = 1, 6
 		for i, d := range r.Attribution.All() {
 			d.Conflict = fmt.Sprintf("claimed %d", i)
 		}
@@ -131,6 +132,12 @@ func makeVectors(t *testing.T) []vector {
 		r.Attribution.Team = Dimension{Value: "kyc", Provenance: FromKey}
 		r.Attribution.BusinessUnit = Dimension{Value: "retail", Provenance: FromHierarchy}
 	}), "a business unit that follows from the team")
+	good("sources-mapped", change(func(e *Event, r *Request) {
+		r.Sources = append(r.Sources, Source{Namespace: "milvus://vectors:19530", Name: "policies.kyc_v7", Evidence: "mapped"})
+	}), "what the client declared, and what else the map of the use case lists")
+	good("sources-malformed", change(func(e *Event, r *Request) {
+		r.Sources, r.Coverage = []Source{{Namespace: "postgres://crm:5432", Name: "public.customers", Evidence: "mapped"}}, "malformed"
+	}), "the client's list could not be read: only the map of the use case is known")
 	good("unicode", change(func(e *Event, r *Request) {
 		r.Decision.Why = "quote \" backslash \\ slash / tab \t line\nreturn\r form\f back\b bell \a delete \x7f nul \x00 separator \u2028 é 漢字 😀 <&>"
 		r.Sources[0].Name = "público.clientes"
@@ -234,6 +241,7 @@ func makeVectors(t *testing.T) []vector {
 	bad(true, "fraction-unknown", edit(`"seq":"184467",`, `"seq":"184467","newer":0.5,`), "a fraction in an unknown member")
 	bad(false, "overflow", edit(`"latency_us":2345900`, `"latency_us":9223372036854775808`), "2^63 is not in 64 bits")
 	bad(false, "negative", edit(`"body_bytes":1612`, `"body_bytes":-1`), "a negative size")
+	bad(false, "source-negative", edit(`"role":"context",`, `"role":"context","rows":-1,`), "a negative number of rows of a source")
 	bad(false, "status", edit(`"outcome":{"status":200`, `"outcome":{"status":1000`), "a status of four digits")
 	bad(false, "status-attempt", edit(`"status":200,"start_us"`, `"status":1000,"start_us"`), "a status of four digits in an attempt")
 	bad(false, "leading-zero", edit(`"body_bytes":1612`, `"body_bytes":01612`), "a leading zero is not JSON")

@@ -9,7 +9,7 @@ type Request struct {
 	Caller         Caller
 	Attribution    Attribution
 	Sources        []Source // at most MaxSources
-	Coverage       string   // how complete Sources is: "none", "declared", "observed"
+	Coverage       string   // how much Sources says: "none", "mapped", "declared", "observed", "malformed", "partial"
 	Decision       Decision
 	Attempts       []Attempt // in the order they were made, at most MaxAttempts
 	Outcome        Outcome
@@ -87,6 +87,8 @@ func (a *Attribution) All() [6]*Dimension {
 type Source struct {
 	Namespace, Name, Version string
 	Role                     string // such as "context" or "tool"
+	Rows                     int64  // of it that were used; 0 when not told
+	Chunks                   int64  // of it that were put into the prompt; 0 when not told
 	Evidence                 string // observed | declared | traced | mapped
 }
 
