@@ -2,13 +2,43 @@ package governance
 
 import (
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/ledgerline/ledgerline/internal/money"
 )
 
-// estateFile is estate.yaml: what the company uses language models for.
+// estateFile is estate.yaml: what the company uses language models for, with
+// which data.
 type estateFile struct {
 	UseCases []useCaseEntry `yaml:"use_cases,required"`
+	// The datasets that are known. One that is used and not listed is recorded
+	// all the same; a trace says that nobody is known to own it.
+	Datasets []datasetEntry `yaml:"datasets"`
+}
+
+// datasetEntry is one dataset: a table, files, an index or an API.
+type datasetEntry struct {
+	pos
+	// As OpenLineage names it. A namespace has no vertical bar: a request names
+	// a dataset as namespace|name.
+	Namespace text `yaml:"namespace,required"`
+	Name      text `yaml:"name,required"`
+	Kind      text `yaml:"kind,required" oneof:"table|file|api|vector_index"`
+	// The role or group that answers for it; not a person's name.
+	Owner text `yaml:"owner,required"`
+	// The most sensitive data in it.
+	Classification text `yaml:"classification,required" oneof:"public|internal|confidential|restricted"`
+	// What it is made from, listed or not, each from a day (default: ever
+	// since) and before a day (default: until now), UTC. Two datasets may feed
+	// each other.
+	Upstream []struct {
+		pos
+		Namespace text     `yaml:"namespace,required"`
+		Name      text     `yaml:"name,required"`
+		From      at[date] `yaml:"from"`
+		To        at[date] `yaml:"to"`
+	} `yaml:"upstream"`
 }
 
 // useCaseEntry is one use case.
@@ -29,16 +59,22 @@ type useCaseEntry struct {
 	Regulations []id `yaml:"regulations,required"`
 	// What it was expected to cost a month, in US dollars, such as "1200".
 	EstimateMonthlyUSD dollars `yaml:"estimate_monthly_usd,required"`
-	// The datasets that may feed its prompts, named as OpenLineage does.
+	// The datasets that may feed its prompts, named as OpenLineage does. The
+	// kind may be left out where datasets says it.
 	Sources []struct {
 		pos
 		Namespace text `yaml:"namespace,required"`
 		Name      text `yaml:"name,required"`
-		Kind      text `yaml:"kind,required" oneof:"table|file|api|vector_index"`
+		Kind      text `yaml:"kind" oneof:"table|file|api|vector_index"`
 	} `yaml:"sources"`
 	// Whether an answer must be traceable to its sources: required (then
-	// sources are listed), optional, or none (its prompts use no datasets).
+	// sources are listed here, and calls say which ones they used), optional,
+	// or none (its prompts use no datasets).
 	Lineage text `yaml:"lineage,required" oneof:"required|optional|none"`
+	// What happens to a call that must say its sources and does not, or says
+	// them so that they cannot be read: reject it, or flag it in the record.
+	// Default flag.
+	OnMissingSources text `yaml:"on_missing_sources" oneof:"reject|flag"`
 	// How long its records are kept.
 	RetentionClass text `yaml:"retention_class,required" oneof:"short|standard|regulated"`
 	// Whether somebody waits for the answer. Default interactive.
@@ -64,6 +100,7 @@ type UseCase struct {
 	Required                   []string // dimensions that its calls must carry, in the order of the event
 	Disconnect                 string   // "drain" or "cancel"
 	Lineage                    string   // "required", "optional" or "none"
+	OnMissingSources           string   // "reject" or "flag"
 	Sources                    []Source
 
 	rule *rule
@@ -72,6 +109,47 @@ type UseCase struct {
 
 // Source is a dataset that may feed a use case's prompts.
 type Source struct{ Namespace, Name, Kind string }
+
+// DatasetID is a dataset's name as OpenLineage splits it.
+type DatasetID struct{ Namespace, Name string }
+
+func (d DatasetID) String() string { return d.Namespace + "|" + d.Name }
+
+// ParseDatasetID reads namespace|name; both are not empty, and the first bar
+// ends the namespace.
+func ParseDatasetID(s string) (DatasetID, bool) {
+	namespace, name, _ := strings.Cut(s, "|")
+	return DatasetID{namespace, name}, namespace != "" && name != ""
+}
+
+// Dataset is a dataset that the estate lists.
+type Dataset struct {
+	DatasetID
+	Kind           string // "table", "file", "api" or "vector_index"
+	Owner          string
+	Classification string // "public", "internal", "confidential" or "restricted"
+	Upstream       []Upstream
+}
+
+// Upstream is what a dataset is made from during a time.
+type Upstream struct {
+	DatasetID
+	From, To time.Time // UTC; To is exclusive; zero: open on that side
+}
+
+// Holds reports whether it is so at a time.
+func (u *Upstream) Holds(at time.Time) bool {
+	return !at.Before(u.From) && (u.To.IsZero() || at.Before(u.To))
+}
+
+// Dataset is the listed dataset of that name.
+func (s *Snapshot) Dataset(id DatasetID) (*Dataset, bool) {
+	d, ok := s.datasets[id]
+	return d, ok
+}
+
+// Datasets is all listed datasets in the order of the file.
+func (s *Snapshot) Datasets() []*Dataset { return s.datasetList }
 
 // UseCase is the use case with the id.
 func (s *Snapshot) UseCase(id string) (*UseCase, bool) {
@@ -83,6 +161,7 @@ func (s *Snapshot) UseCase(id string) (*UseCase, bool) {
 func (s *Snapshot) UseCases() []*UseCase { return s.useCaseList }
 
 func (s *Snapshot) setEstate(c *checker, f *estateFile) {
+	s.setDatasets(c, f.Datasets)
 	s.useCases = make(map[string]*UseCase, len(f.UseCases))
 	for i := range f.UseCases {
 		e := &f.UseCases[i]
@@ -93,6 +172,7 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 			Classification: string(e.Classification), Regulations: plain(e.Regulations),
 			EstimateMonthlyUSD: money.Pico(e.EstimateMonthlyUSD), Required: s.required,
 			Disconnect: or(string(e.Disconnect), "drain"), Lineage: string(e.Lineage),
+			OnMissingSources: or(string(e.OnMissingSources), "flag"),
 		}
 		s.checkValue(c, estateYAML, team, e.Team)
 		s.checkValue(c, estateYAML, project, e.Project)
@@ -109,6 +189,19 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 		listed := map[Source]bool{}
 		for _, e := range e.Sources {
 			source := Source{string(e.Namespace), string(e.Name), string(e.Kind)}
+			d := s.datasets[DatasetID{source.Namespace, source.Name}]
+			switch {
+			case d == nil && source.Kind == "" && !c.faulty[estateYAML]:
+				c.fail(estateYAML, e.Line, "use case %s: source %s %s: kind is missing, and datasets does not say it", u.ID, source.Namespace, source.Name)
+			case d != nil && source.Kind != "" && source.Kind != d.Kind:
+				c.fail(estateYAML, e.Line, "use case %s: source %s %s is a %s, but datasets says %s", u.ID, source.Namespace, source.Name, source.Kind, d.Kind)
+			}
+			if d != nil {
+				source.Kind = d.Kind
+				if slices.Index(classifications, u.Classification) < slices.Index(classifications, d.Classification) {
+					c.warn(estateYAML, e.Line, "use case %s is for %s data, but its source %s %s is %s", u.ID, u.Classification, source.Namespace, source.Name, d.Classification)
+				}
+			}
 			if listed[source] {
 				c.fail(estateYAML, e.Line, "use case %s: source %s %s is listed twice", u.ID, source.Namespace, source.Name)
 			}
@@ -128,6 +221,48 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 		if s.useCases[u.ID] == nil { // a repeated id was reported by add
 			s.useCases[u.ID] = u
 			s.useCaseList = append(s.useCaseList, u)
+		}
+	}
+}
+
+// classifications are all, from the least sensitive.
+var classifications = []string{"public", "internal", "confidential", "restricted"}
+
+func (s *Snapshot) setDatasets(c *checker, entries []datasetEntry) {
+	s.datasets = make(map[DatasetID]*Dataset, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		d := &Dataset{DatasetID: DatasetID{string(e.Namespace), string(e.Name)}, Kind: string(e.Kind), Owner: string(e.Owner), Classification: string(e.Classification)}
+		if strings.Contains(d.Namespace, "|") {
+			c.fail(estateYAML, e.Line, "dataset %s %s: a namespace has no |", d.Namespace, d.Name)
+		}
+		same := map[DatasetID][]Upstream{}
+		for _, e := range e.Upstream {
+			u := Upstream{DatasetID{string(e.Namespace), string(e.Name)}, e.From.V.Time, e.To.V.Time}
+			switch {
+			case strings.Contains(u.Namespace, "|"):
+				c.fail(estateYAML, e.Line, "dataset %s %s: a namespace has no |", u.Namespace, u.Name)
+			case u.DatasetID == d.DatasetID && u.Name != "":
+				c.fail(estateYAML, e.Line, "dataset %s %s is listed as its own upstream", d.Namespace, d.Name)
+			case !u.To.IsZero() && !u.To.After(u.From):
+				c.fail(estateYAML, e.Line, "dataset %s %s: upstream %s %s: to must be after from", d.Namespace, d.Name, u.Namespace, u.Name)
+			}
+			for _, other := range same[u.DatasetID] {
+				if (other.To.IsZero() || u.From.Before(other.To)) && (u.To.IsZero() || other.From.Before(u.To)) {
+					c.fail(estateYAML, e.Line, "dataset %s %s: upstream %s %s is listed twice for the same days", d.Namespace, d.Name, u.Namespace, u.Name)
+					break
+				}
+			}
+			same[u.DatasetID] = append(same[u.DatasetID], u)
+			d.Upstream = append(d.Upstream, u)
+		}
+		switch {
+		case d.Namespace == "" || d.Name == "": // reported
+		case s.datasets[d.DatasetID] != nil:
+			c.fail(estateYAML, e.Line, "dataset %s %s is listed twice", d.Namespace, d.Name)
+		default:
+			s.datasets[d.DatasetID] = d
+			s.datasetList = append(s.datasetList, d)
 		}
 	}
 }

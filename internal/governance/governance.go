@@ -34,6 +34,7 @@ type Snapshot struct {
 	required   []string
 	keys       map[string]*Key
 	useCases   map[string]*UseCase
+	datasets   map[DatasetID]*Dataset
 	providers  map[string]*Provider
 	endpoints  map[string]*Endpoint
 	prices     map[cardKey][]card
@@ -47,6 +48,7 @@ type Snapshot struct {
 	// The same in the order of the files.
 	keyList      []*Key
 	useCaseList  []*UseCase
+	datasetList  []*Dataset
 	providerList []*Provider
 	channelList  []*Channel
 	budgets      []*Budget

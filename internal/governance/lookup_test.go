@@ -176,6 +176,50 @@ func TestDimensions(t *testing.T) {
 	}
 }
 
+func TestDataset(t *testing.T) {
+	s := mustBuild(t, folder(t, "testdata/base"))
+	accounts, ok := s.Dataset(DatasetID{"pg://crm", "accounts"})
+	if !ok || len(s.Datasets()) != 2 || s.Datasets()[0] != accounts {
+		t.Fatalf("%+v, %v; all %v", accounts, ok, s.Datasets())
+	}
+	june := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
+	want := &Dataset{DatasetID{"pg://crm", "accounts"}, "table", "head of data", "confidential", []Upstream{
+		{DatasetID{"pg://core", "customers"}, time.Time{}, june}, {DatasetID{"pg://core", "people"}, june, time.Time{}}, {DatasetID: DatasetID{"s3://raw", "accounts.csv"}},
+	}}
+	if !reflect.DeepEqual(accounts, want) {
+		t.Errorf("%+v\nwant %+v", accounts, want)
+	}
+	for _, tt := range []struct {
+		at   time.Time
+		want [3]bool
+	}{{june.Add(-1), [3]bool{true, false, true}}, {june, [3]bool{false, true, true}}} {
+		var got [3]bool
+		for i := range accounts.Upstream {
+			got[i] = accounts.Upstream[i].Holds(tt.at)
+		}
+		if got != tt.want {
+			t.Errorf("at %s the upstream datasets hold %v, want %v", tt.at, got, tt.want)
+		}
+	}
+	if d, ok := s.Dataset(DatasetID{"pg://core", "customers"}); ok {
+		t.Errorf("a dataset that is only named as upstream is listed: %+v", d)
+	}
+	for text, want := range map[string]bool{"a|b": true, "a|b|c": true, "a|": false, "|b": false, "ab": false, "": false} {
+		if id, ok := ParseDatasetID(text); ok != want || ok && id.String() != text {
+			t.Errorf("%q: %v %v", text, id, ok)
+		}
+	}
+}
+
+// A use case for less sensitive data than a source of it holds is allowed, but
+// probably not meant.
+func TestClassificationOfSources(t *testing.T) {
+	s := mustBuild(t, changed(t, estateYAML, "owner: head of data\n    classification: confidential", "owner: head of data\n    classification: restricted"))
+	if want := "estate.yaml:13: use case kyc is for confidential data, but its source pg://crm accounts is restricted"; s.Warnings.Error() != want {
+		t.Errorf("warnings %q, want %q", s.Warnings.Error(), want)
+	}
+}
+
 func TestUseCase(t *testing.T) {
 	s := mustBuild(t, folder(t, "testdata/base"))
 	kyc, ok := s.UseCase("kyc")
@@ -186,8 +230,8 @@ func TestUseCase(t *testing.T) {
 	got.rule, got.whys = nil, nil
 	if want := (UseCase{ID: "kyc", Name: "Review customer files", Owner: "head of risk", Team: "risk", Project: "scoring", Workload: "interactive",
 		RetentionClass: "regulated", Classification: "confidential", Regulations: []string{"gdpr"}, EstimateMonthlyUSD: 1200_500_000_000_000,
-		Endpoints: []string{"eu", "us"}, Required: []string{"team", "user"}, Disconnect: "drain", Lineage: "required",
-		Sources: []Source{{"s3://files", "customers", "file"}}}); !reflect.DeepEqual(got, want) {
+		Endpoints: []string{"eu", "us"}, Required: []string{"team", "user"}, Disconnect: "drain", Lineage: "required", OnMissingSources: "reject",
+		Sources: []Source{{"s3://files", "customers", "file"}, {"pg://crm", "accounts", "table"}}}); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
 	}
 	chat, _ := s.UseCase("chat")
