@@ -116,9 +116,12 @@ func Showback(ctx context.Context, db Store, q Query) (Report, error) {
 		}
 		// A run past asOf names its days before it swaps the first, so days
 		// that none has named by the end of the reading held asOf throughout.
-		moved, err := touched(ctx, db, asOf, q.From, q.To)
-		if err != nil {
-			return Report{}, err
+		// Asked before the reading too where the answer may well be yes.
+		moved := false
+		if q.AsOf != 0 || wait > 0 {
+			if moved, err = touched(ctx, db, asOf, q.From, q.To); err != nil {
+				return Report{}, err
+			}
 		}
 		if !moved {
 			report, err := q.read(ctx, db, source, asOf)
