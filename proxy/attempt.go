@@ -192,7 +192,7 @@ func (c *call) send() error {
 		b = append(b, "\r\n"...)
 	}
 	b = append(b, "\r\n"...)
-	if len(c.upBody) <= 16<<10 {
+	if len(c.upBody) <= 32<<10 {
 		b = append(b, c.upBody...)
 		c.out = b
 		_, err := c.upConn.Conn.Write(b)

@@ -19,6 +19,7 @@ func (l listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = direct(c)
 	return &clientConn{Conn: c, peek: newPeeker(c), stall: l.stall}, nil
 }
 

@@ -159,6 +159,7 @@ func newDialer(e *governance.Endpoint, address *url.URL) (func() (net.Conn, erro
 				return nil, err
 			}
 		}
+		conn = direct(conn)
 		raw := conn
 		if config != nil {
 			secure := tls.Client(conn, config)
