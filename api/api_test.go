@@ -481,6 +481,22 @@ func testBadParameters(t *testing.T, b *bed) {
 			t.Errorf("GET %.80s: %d %s", path, status, body)
 		}
 	}
+	// What is far away is empty: a time of the store ends in 2106 or 2149 and would wrap to today, an id can name the year 10889.
+	for _, path := range []string{
+		"/v1/showback?from=2162-01-01&to=2163-12-31", "/v1/showback?from=2162-01-01&to=2163-12-31&tz=Asia/Kathmandu&group_by=day",
+		"/v1/showback?from=2194-01-01&to=2195-12-31&user=u_00112233445566aa", "/v1/showback?from=2000-01-01&to=2001-01-01",
+		"/v1/requests?from=2162-01-01&to=2163-12-31", "/v1/unpriced?from=2162-01-01&to=2163-12-31", "/v1/requests?from=2199-12-31T23:59:59-14:00&to=2199-12-31T23:59:59-15:00",
+	} {
+		status, _, body := b.get(b.keys[Admin], path)
+		if status != http.StatusOK || strings.Contains(string(body), b.ids[0].String()[:8]) || !strings.Contains(string(body), `":[],`) {
+			t.Errorf("GET %s: %d %.300s", path, status, body)
+		}
+	}
+	for _, id := range []string{"ffffffff-ffff-7fff-bfff-ffffffffffff", "00000000-0000-7000-8000-000000000000"} {
+		if status, _, body := b.get(b.keys[Admin], "/v1/requests/"+id); status != http.StatusNotFound {
+			t.Errorf("%s: %d %s", id, status, body)
+		}
+	}
 	if status, _, _ := b.get(b.keys[Admin], "/v1/showback?team="+strings.Repeat("x", maxQuery)); status != http.StatusRequestURITooLong {
 		t.Errorf("a long query: %d", status)
 	}
