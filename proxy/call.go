@@ -315,7 +315,7 @@ func (c *call) admit() (code string, status int, message string) {
 		d.Call.Model = c.keepText(c.request.Model, 256)
 	}
 	c.attribute()
-	c.readSources()
+	declared, unreadable := c.readSources()
 	switch {
 	case errors.Is(mistake, wire.ErrNoModel):
 		return "ledgerline_model_missing", 400, "The request body does not name a model."
@@ -326,6 +326,9 @@ func (c *call) admit() (code string, status int, message string) {
 	}
 	if missing := c.missing(); missing != "" && c.plan.snapshot.Mode() == "enforce" {
 		return "ledgerline_attribution_missing", 400, "The call must say its " + missing + ", with the header " + claimHeaders[dimensionIndex(missing)] + "."
+	}
+	if code, status, message = c.checkSources(declared, unreadable); code != "" {
+		return code, status, message
 	}
 	return c.choose()
 }

@@ -16,9 +16,9 @@ type head struct {
 	traceparent    []byte
 	connection     []byte
 	claims         [6][]byte // Ledger-* headers of the dimensions, in the order of event.DimensionNames
-	sources        []byte
-	length, te     bool // Content-Length, Transfer-Encoding
-	twice          bool // a header that must be there once is there twice
+	sources        [][]byte  // the lines of Ledger-Sources
+	length, te     bool      // Content-Length, Transfer-Encoding
+	twice          bool      // a header that must be there once is there twice
 }
 
 type line struct {
@@ -33,7 +33,7 @@ var errHead = errors.New("the request's header is not strictly HTTP/1.1")
 // Content-Length and Transfer-Encoding, since another proxy might read such a
 // header otherwise.
 func (h *head) read(raw []byte) error {
-	*h = head{lines: h.lines[:0]}
+	*h = head{lines: h.lines[:0], sources: h.sources[:0]}
 	for len(raw) > 0 {
 		i := bytes.IndexByte(raw, '\n')
 		if i < 1 || raw[i-1] != '\r' {
@@ -90,7 +90,7 @@ func (h *head) field(name, value []byte) {
 	case is(name, "traceparent"):
 		h.traceparent = value
 	case is(name, "ledger-sources"):
-		once(&h.sources)
+		h.sources = append(h.sources, value)
 	case len(name) > 7 && is(name[:7], "ledger-"):
 		for i, claim := range claimHeaders {
 			if is(name, claim) {

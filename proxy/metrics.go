@@ -14,6 +14,8 @@ import (
 //	attempts_total{endpoint,class}   calls upstream: ok, client_error, rate_limited, server_error, and the error classes
 //	                                 connect, timeout, reset, cut, protocol, too_large, cancelled
 //	usage_missing_total{endpoint}    answers with status 2xx that told no usage
+//	sources_flagged_total{reason}    calls let through without the sources that they must declare: missing, malformed; or whose
+//	                                 sources were more than an event takes: partial
 //	first_byte_seconds{format}       from admission to the answer's first byte, attempts included
 //	in_flight                        calls
 //	drains                           answers read on for clients that left
@@ -31,6 +33,7 @@ type metrics struct {
 
 	unauthenticated, notFound, malformed, stopping, spoolRefused prometheus.Counter
 	withheld, lost, bypassed                                     prometheus.Counter
+	sourcesMissing, sourcesMalformed, sourcesCut                 prometheus.Counter
 	bypass                                                       prometheus.Gauge
 }
 
@@ -72,11 +75,13 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	} {
 		*c = refused.WithLabelValues(reason)
 	}
+	flagged := vec("sources_flagged_total", "Calls whose sources are missing, malformed or partial in the record.", "reason")
+	m.sourcesMissing, m.sourcesMalformed, m.sourcesCut = flagged.WithLabelValues("missing"), flagged.WithLabelValues("malformed"), flagged.WithLabelValues("partial")
 	for _, f := range append(wire.All[:], wire.Passthrough) {
 		m.byFormat[f] = &formatMetrics{m.requests.WithLabelValues(f.Name, "completed"), m.firstByte.WithLabelValues(f.Name)}
 	}
 	for _, c := range []prometheus.Collector{
-		m.requests, m.attempts, m.missing, m.firstByte, m.withheld, m.lost, m.bypassed, m.bypass, refused,
+		m.requests, m.attempts, m.missing, m.firstByte, m.withheld, m.lost, m.bypassed, m.bypass, refused, flagged,
 		gauge("in_flight", "Calls in flight.", func() float64 { return float64(s.flight.len()) }),
 		gauge("drains", "Answers read on for clients that left.", func() float64 { return float64(len(s.drains)) }),
 	} {

@@ -13,12 +13,13 @@ type plan struct {
 	snapshot  *governance.Snapshot
 	hex       string
 	upstreams map[*governance.Endpoint]*upstream
+	mapped    map[*governance.UseCase]mapped
 }
 
 // newPlan reads the credentials. It fails, naming every endpoint that cannot
 // be called, rather than finding out call by call.
 func newPlan(s *governance.Snapshot, m *metrics) (*plan, error) {
-	p := &plan{snapshot: s, hex: s.Hex(), upstreams: map[*governance.Endpoint]*upstream{}}
+	p := &plan{snapshot: s, hex: s.Hex(), upstreams: map[*governance.Endpoint]*upstream{}, mapped: map[*governance.UseCase]mapped{}}
 	var failed []error
 	for _, provider := range s.Providers() {
 		for _, e := range provider.Endpoints {
@@ -30,6 +31,9 @@ func newPlan(s *governance.Snapshot, m *metrics) (*plan, error) {
 			u.metrics = m.endpoint(e.ID)
 			p.upstreams[e] = u
 		}
+	}
+	for _, u := range s.UseCases() {
+		p.mapped[u] = mapOf(u)
 	}
 	if len(failed) > 0 {
 		return nil, fmt.Errorf("snapshot %.12s: %w", p.hex, errors.Join(failed...))

@@ -8,8 +8,8 @@
 // # One call
 //
 // The files follow a call's way: head.go reads the request's header, call.go
-// admits the call, attribution.go says who pays, attempt.go calls endpoints
-// until one serves, whole.go and stream.go pass its answer on, record.go makes
+// admits the call, attribution.go says who pays, sources.go which datasets fed
+// the prompt, attempt.go calls endpoints until one serves, whole.go and stream.go pass its answer on, record.go makes
 // the event of it.
 //
 // # What is changed

@@ -21,7 +21,7 @@ func sum(s string) string {
 func TestEventOfACall(t *testing.T) {
 	b := newBed(t, nil)
 	a := b.call("/v1/chat/completions", chatBody, "Simulate-Usage: in=48,out=10", "Simulate-Model: gpt-5-mini-2025-08-07", "Ledger-User: anna",
-		"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "Ledger-Sources: s3://files#kyc/a.pdf@3, pg://crm#customers, nonsense")
+		"traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", `Ledger-Sources: "s3://files|kyc/a.pdf";v="3";role=context;chunks=6, "pg://crm|customers"`)
 	b.want(a, 200)
 	ev := b.only()
 	r := ev.Request
@@ -52,7 +52,7 @@ func TestEventOfACall(t *testing.T) {
 	if o.Status != 200 || o.Finish != "stop" || o.Served != 0 || o.Client != "completed" || o.Upstream != "completed" || o.AnswerBytes != int64(len(a.body)) || len(o.AnswerDigest) != 64 || o.Latency <= 0 {
 		t.Errorf("outcome %+v", o)
 	}
-	if len(r.Sources) != 2 || r.Sources[0] != (event.Source{Namespace: "s3://files", Name: "kyc/a.pdf", Version: "3", Role: "context", Evidence: "declared"}) || r.Coverage != "declared" {
+	if len(r.Sources) != 2 || r.Sources[0] != (event.Source{Namespace: "s3://files", Name: "kyc/a.pdf", Version: "3", Role: "context", Chunks: 6, Evidence: "declared"}) || r.Sources[1] != (event.Source{Namespace: "pg://crm", Name: "customers", Evidence: "declared"}) || r.Coverage != "declared" {
 		t.Errorf("sources %+v, coverage %s", r.Sources, r.Coverage)
 	}
 	if r.RetentionClass != "regulated" || r.Capture != "none" || r.Decision.Rule != "kyc-primary" || len(r.Decision.Governance) != 64 {

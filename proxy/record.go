@@ -88,14 +88,16 @@ func (c *call) record(o outcome) bool {
 	receipt, err := write(&c.ev)
 	if err != nil && c.s.spool.Err() == nil {
 		// The event itself was refused: too much usage in too many attempts.
-		// The one that served keeps its own.
+		// The one that served keeps its own. The sources go too, which shows.
 		c.s.log.Error("an event was refused, recorded without the usage of failed attempts", "event", wire.String(c.id[:]), "error", err)
 		for i := range d.Attempts {
 			if i != o.served {
 				d.Attempts[i].UsageRaw, d.Attempts[i].UsageSource = "", event.UsageMissing
 			}
 		}
-		d.Sources, d.Coverage = d.Sources[:0], "none"
+		if len(d.Sources) > 0 {
+			d.Sources, d.Coverage = d.Sources[:0], "partial"
+		}
 		receipt, err = write(&c.ev)
 	}
 	if err != nil {
