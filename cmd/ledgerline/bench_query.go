@@ -117,6 +117,7 @@ func (b *queryBench) run(ctx context.Context, out, progress io.Writer) error {
 			return err
 		}
 	}
+	month = time.Date(stored.Newest.Year(), stored.Newest.Month(), 1, 0, 0, 0, 0, time.UTC) // made in an earlier month, it is an earlier one
 	if stored.Requests != uint64(b.requests) {
 		return usageError{fmt.Errorf("--data %s holds %s requests, not %s", dir, thousands(stored.Requests), thousands(b.requests))}
 	}
@@ -162,10 +163,11 @@ func (b *queryBench) run(ctx context.Context, out, progress io.Writer) error {
 }
 
 type benchCounts struct {
-	Entries  uint64 `ch:"entries"`
-	Cells    uint64 `ch:"cells"`
-	UserDays uint64 `ch:"user_days"`
-	Requests uint64 `ch:"requests"`
+	Entries  uint64    `ch:"entries"`
+	Cells    uint64    `ch:"cells"`
+	UserDays uint64    `ch:"user_days"`
+	Requests uint64    `ch:"requests"`
+	Newest   time.Time `ch:"newest"`
 }
 
 func benchStored(ctx context.Context, db *clickhouse.DB) (benchCounts, error) {
