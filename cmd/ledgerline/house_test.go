@@ -34,9 +34,12 @@ var mayImport = map[string][]string{
 	"proxy/wire":                     {"internal/event", "internal/usage"},
 	"proxy":                          {"proxy/wire", "internal/event", "internal/usage", "internal/money", "internal/spool", "internal/governance"},
 	"ingest":                         {"sql", "internal/..."},
+	"lineage":                        {"sql", "internal/..."},
 	"aggregate":                      {"sql", "internal/..."},
-	"aggregate/ledgertest":           {"internal/..."},
-	"api":                            {"sql", "aggregate", "ingest", "internal/..."},
+	"aggregate/ledgertest":           {"aggregate", "internal/..."},
+	"anomaly":                        {"sql", "internal/..."},
+	"retention":                      {"sql", "internal/..."},
+	"api":                            {"sql", "aggregate", "anomaly", "ingest", "lineage", "retention", "internal/..."},
 	"cmd/ledgerline":                 {"..."},
 }
 
@@ -51,7 +54,7 @@ var homeOf = map[string][]string{
 	"github.com/tidwall/":                   {"proxy", "proxy/wire"},
 	"github.com/twmb/franz-go":              {"internal/embedded"},
 	"github.com/ebitengine/purego":          {"internal/embedded"},
-	"github.com/prometheus/client_golang":   {"proxy", "ingest", "aggregate", "api", "internal/spool", "cmd/ledgerline"},
+	"github.com/prometheus/client_golang":   {"proxy", "ingest", "aggregate", "anomaly", "api", "internal/spool", "retention", "cmd/ledgerline"},
 	"github.com/spf13/cobra":                {"cmd/ledgerline"},
 	"github.com/schollz/progressbar":        {"cmd/ledgerline"},
 	"go.yaml.in/yaml":                       {"internal/governance"},
@@ -59,6 +62,8 @@ var homeOf = map[string][]string{
 	"golang.org/x/sync":                     {"cmd/ledgerline", "ingest"},
 	"github.com/apache/arrow/go":            {"api", "retention"},
 	"github.com/parquet-go/parquet-go":      {"retention"},
+	"github.com/minio/minio-go":             {"retention"},
+	"github.com/cespare/xxhash":             {"retention"},
 	"golang.org/x/mod/sumdb":                {"internal/tlog"},
 }
 
