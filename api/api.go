@@ -2,7 +2,9 @@
 // unpriced. Money is a decimal string, time is RFC 3339 in UTC, every figure
 // says as of which recorded_seq it is and through when it is complete.
 //
-// There is no anonymous access but to /healthz and /readyz. Who reads a single
+// Pages for a browser show the same answers; a login with a key opens a session.
+//
+// There is no anonymous access but to /healthz, /readyz and the login. Who reads a single
 // call in full is recorded, durably, before the answer: no entry, no act.
 package api
 
@@ -73,8 +75,10 @@ var routes = []route{
 
 type server struct {
 	Options
-	metrics metrics
-	prom    http.Handler
+	metrics  metrics
+	prom     http.Handler
+	sessions *sessions
+	handler  http.Handler // all of it, for the pages to ask
 }
 
 // New is the API as a handler.
@@ -82,8 +86,9 @@ func New(o Options) (http.Handler, error) {
 	if o.DB == nil || o.Keys == nil || o.Recorder == nil || o.Topic == "" || o.Logger == nil || o.Metrics == nil || o.Now == nil {
 		return nil, errors.New("api: every option must be given, the recorder too: what is not recorded is not answered")
 	}
-	s := &server{Options: o, metrics: newMetrics(o.Metrics), prom: promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{})}
+	s := &server{Options: o, metrics: newMetrics(o.Metrics), prom: promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}), sessions: newSessions(o.Keys, o.Now)}
 	e := echo.New()
+	s.handler = e
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = s.fail
 	e.Use(s.frame)
@@ -92,6 +97,7 @@ func New(o Options) (http.Handler, error) {
 	for _, r := range routes {
 		e.GET(r.path, func(c echo.Context) error { return r.handler(s, c) }, s.admit(r))
 	}
+	s.addPages(e)
 	return e, nil
 }
 
@@ -186,13 +192,24 @@ func (s *server) guarded(c echo.Context, next echo.HandlerFunc) error {
 	return next(c)
 }
 
+// caller is the key that a call comes with: as a bearer, or without that header through the session of a browser. The cookie of a
+// session is good for reading only; a browser does not send it from other sites.
+func (s *server) caller(c echo.Context) (Key, bool) {
+	authorization := c.Request().Header.Get("Authorization")
+	if authorization == "" && c.Request().Method == http.MethodGet {
+		return s.sessions.find(cookie(c))
+	}
+	scheme, text, _ := strings.Cut(authorization, " ")
+	key, ok := s.Keys.Find(text)
+	return key, ok && strings.EqualFold(scheme, "Bearer")
+}
+
 // admit lets keys with one of the route's scopes in.
 func (s *server) admit(r route) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
-			scheme, text, _ := strings.Cut(c.Request().Header.Get("Authorization"), " ")
-			key, ok := s.Keys.Find(text)
-			if !strings.EqualFold(scheme, "Bearer") || !ok {
+			key, ok := s.caller(c)
+			if !ok {
 				c.Response().Header().Set("WWW-Authenticate", `Bearer realm="ledgerline"`)
 				return problem(http.StatusUnauthorized, "key_missing", "an API key is needed: Authorization: Bearer lk_…")
 			}

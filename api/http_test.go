@@ -31,7 +31,7 @@ func testProblems(t *testing.T, b *bed) {
 	}{
 		{"GET", "/v1/showback", "", 401, "key_missing"},
 		{"GET", "/v1/showback", b.keys[Operator], 403, "scope_missing"},
-		{"GET", "/", b.keys[Admin], 404, "no_such_route"},
+		{"GET", "/nowhere", b.keys[Admin], 404, "no_such_route"},
 		{"GET", "/v1/showback/", b.keys[Admin], 404, "no_such_route"},
 		{"GET", "/v2/x", "", 404, "no_such_route"},
 		{"GET", "/v1/requests/a/b", b.keys[Admin], 400, "invalid_parameter"},

@@ -61,6 +61,12 @@ func (s *server) fail(err error, c echo.Context) {
 	if p.Status == http.StatusServiceUnavailable {
 		c.Response().Header().Set("Retry-After", "2")
 	}
+	if c.Get("page") != nil {
+		if err := s.failPage(c, p); err != nil {
+			s.Logger.Warn("api: write a problem", "err", err)
+		}
+		return
+	}
 	c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
 	if err := c.JSON(p.Status, p); err != nil {
 		s.Logger.Warn("api: write a problem", "err", err)
