@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -61,7 +62,7 @@ func (f *engineFlags) registerKafka(cmd *cobra.Command) {
 }
 
 func (f *engineFlags) registerClickHouse(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.clickhouse, "clickhouse", "", "outside ClickHouse, clickhouse://user@host:port/database[?secure=true]; the password comes from LEDGERLINE_CLICKHOUSE_PASSWORD (default: the embedded one in the data folder)")
+	cmd.Flags().StringVar(&f.clickhouse, "clickhouse", "", "outside ClickHouse, clickhouse://user@host:port/database[?secure=true][&http=port]; the password comes from LEDGERLINE_CLICKHOUSE_PASSWORD (default: the embedded one in the data folder)")
 	cmd.Flags().StringVar(&f.clickhouseCA, "clickhouse-ca", "", "file with the CA certificates of the outside ClickHouse")
 	cmd.Flags().StringVar(&f.clickhouseBinary, "clickhouse-binary", "", "an installed clickhouse to run embedded, instead of the library that is fetched with npm")
 	cmd.Flags().Int64Var(&f.memory, "clickhouse-memory", 0, "memory limit of the embedded ClickHouse in MiB (default: ClickHouse's own)")
@@ -196,10 +197,11 @@ func (f *engineFlags) startClickHouse(ctx context.Context, log *slog.Logger, pro
 }
 
 func embeddedClickHouse(c *embedded.ClickHouse) clickhouse.Config {
-	return clickhouse.Config{Addr: []string{c.Addr()}, Database: c.Database(), User: c.User(), Password: c.Password()}
+	return clickhouse.Config{Addr: []string{c.Addr()}, HTTPAddr: []string{c.HTTPAddr()}, Database: c.Database(), User: c.User(), Password: c.Password()}
 }
 
-// parseClickHouse reads clickhouse://user@host:port[,host:port]/database?secure=true.
+// parseClickHouse reads clickhouse://user@host:port[,host:port]/database?secure=true&http=8443. Exports read over HTTP, from the
+// same hosts.
 func parseClickHouse(text, caFile string) (clickhouse.Config, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "clickhouse" || u.Host == "" {
@@ -213,8 +215,19 @@ func parseClickHouse(text, caFile string) (clickhouse.Config, error) {
 		database = "ledgerline"
 	}
 	cfg := clickhouse.Config{Addr: strings.Split(u.Host, ","), Database: database, User: u.User.Username()}
+	httpPort := "8123"
 	if caFile != "" || u.Query().Get("secure") == "true" {
-		cfg.TLS = &clickhouse.TLS{CAFile: caFile}
+		cfg.TLS, httpPort = &clickhouse.TLS{CAFile: caFile}, "8443"
+	}
+	if port := u.Query().Get("http"); port != "" {
+		httpPort = port
+	}
+	for _, addr := range cfg.Addr {
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			host = addr
+		}
+		cfg.HTTPAddr = append(cfg.HTTPAddr, net.JoinHostPort(host, httpPort))
 	}
 	return cfg, nil
 }

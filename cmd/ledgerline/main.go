@@ -58,6 +58,7 @@ who pays, what it cost to the last digit, and the proof.
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
 		migrateCommand(), checkCommand(), explainCommand(),
 		showbackCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
+		exportCommand(),
 		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),
 	)
 	err := root.ExecuteContext(ctx)

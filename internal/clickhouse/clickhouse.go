@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 // Config says where the store is and who asks.
 type Config struct {
 	Addr     []string // host:port of the native protocol; the next is tried when one does not answer
+	HTTPAddr []string // host:port of the HTTP interface of the same servers; only for [DB.Stream]
 	Database string
 	User     string
 	Password string
@@ -41,7 +43,8 @@ type TLS struct {
 // DB is a pool of connections. It is safe for concurrent use.
 type DB struct {
 	conn     driver.Conn
-	exists   atomic.Bool // the database; see session
+	http     func() (driver.Conn, error) // opened at the first stream
+	exists   atomic.Bool                 // the database; see session
 	options  clickhouse.Options
 	database string
 	log      *slog.Logger
@@ -75,6 +78,7 @@ func Open(ctx context.Context, cfg Config, logger *slog.Logger) (*DB, error) {
 	if db.conn, err = clickhouse.Open(&db.options); err != nil {
 		return nil, fmt.Errorf("connect to clickhouse at %v: %w", cfg.Addr, err)
 	}
+	db.http = sync.OnceValues(func() (driver.Conn, error) { return openHTTP(cfg.HTTPAddr, db.options) })
 	if err := db.look(ctx, nil); err != nil {
 		db.conn.Close()
 		return nil, fmt.Errorf("connect to clickhouse at %v as %q: %w", cfg.Addr, cfg.User, err)

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/internal/money"
+	"github.com/ledgerline/ledgerline/retention"
+)
+
+func exportCommand() *cobra.Command {
+	var engines engineFlags
+	var logs logFlags
+	var to, from, until string
+	o := retention.Options{Now: time.Now}
+	cmd := &cobra.Command{
+		Use:   "export",
+		Short: "Write closed days to Parquet files, read them back, and seal them",
+		Long: `Writes requests, charges and daily spend of each closed day and retention class to Parquet files in Hive-style
+folders, reads every file back from where it lies, compares it with the ledger, writes a manifest and seals the day.
+A day is closed when everything of it is in the books, a grace after its end. It can be stopped at any time and run
+again: what is sealed stays as it is, and what came late for a sealed day goes into new files with a manifest of
+their own.
+
+Readers take the files that manifests name. Of charges and daily_spend all rows count; of requests the last of
+each event_id, by revision.`,
+		Example: `  ledgerline export
+  ledgerline export --to s3://bucket/ledger --from 2026-11-01 --to-day 2026-12-01
+  ledgerline export --class regulated --dry-run`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if from != "" {
+				if o.From, err = parseDay("--from", from); err != nil {
+					return err
+				}
+			}
+			if until != "" {
+				if o.To, err = parseDay("--to-day", until); err != nil {
+					return err
+				}
+			}
+			o.Logger, o.Topic = logs.logger(cmd.ErrOrStderr()), engines.topics.events()
+			if to == "" {
+				to = filepath.Join(engines.data, "exports")
+			}
+			target, err := openTarget(to, engines.data)
+			if err != nil {
+				return err
+			}
+			defer target.Close()
+			if !o.DryRun {
+				unlock, err := target.lock()
+				if err != nil {
+					return err
+				}
+				defer unlock()
+			}
+			o.Target, o.Objects, o.Scratch = target.name, target.Objects, target.scratch
+			db, store, err := engines.openStore(cmd.Context(), o.Logger, fetchProgress(cmd.ErrOrStderr()))
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			defer db.Close()
+			var bar func(int)
+			o.Progress = func(done, total int) {
+				if bar == nil {
+					bar = countProgress(cmd.ErrOrStderr(), "days", total)
+				}
+				bar(done)
+			}
+			result, err := retention.Export(cmd.Context(), db, o)
+			printExport(cmd.OutOrStdout(), target.name, result)
+			return err
+		},
+	}
+	engines.registerData(cmd)
+	engines.registerClickHouse(cmd)
+	logs.register(cmd)
+	cmd.Flags().StringVar(&to, "to", "", "folder, or s3://bucket/prefix with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and AWS_ENDPOINT_URL_S3 from the environment (default: exports in the data folder)")
+	cmd.Flags().StringVar(&from, "from", "", "first day, UTC, such as 2026-11-01 (default: the first there is)")
+	cmd.Flags().StringVar(&until, "to-day", "", "day after the last, UTC (default: the last closed one is the last)")
+	cmd.Flags().StringVar(&o.Class, "class", "", "only this retention class")
+	cmd.Flags().DurationVar(&o.Grace, "grace", time.Hour, "how long after its end a day is closed")
+	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be written and write nothing")
+	return cmd
+}
+
+// printExport says what became of the days; unchanged ones are only counted.
+func printExport(out io.Writer, target string, r retention.Result) {
+	var rows [][]string
+	var cost money.Sum
+	unchanged := 0
+	for _, d := range r.Days {
+		if d.State == "unchanged" {
+			unchanged++
+			continue
+		}
+		cost = cost.Plus(d.Cost)
+		rows = append(rows, []string{d.Day.Format(time.DateOnly), d.Class, d.State, fmt.Sprint(d.Revision), thousands(d.Requests), thousands(d.Entries), d.Cost.String(), thousands(d.Bytes)})
+	}
+	if len(rows) > 0 {
+		rows = append(rows, []string{"total", "", "", "", "", "", cost.String(), ""})
+		printTable(out, []string{"day", "class", "state", "revision", "requests", "entries", "cost USD", "bytes"}, rows, 3, 4, 5, 6, 7)
+	}
+	if r.Through > 0 {
+		fmt.Fprintf(out, "%s: days before %s are closed; %s of them unchanged; the books are complete through %s\n",
+			target, r.Closed.Format(time.DateOnly), thousands(unchanged), aggregate.Complete(r.Through).Format(time.RFC3339))
+	}
+}
+
+// target is where exports lie.
+type target struct {
+	retention.Objects
+	name    string // as seals have it
+	scratch string
+	folder  string // empty: not a folder of this machine
+	close   func() error
+}
+
+// openTarget opens a folder or a bucket; files in the making lie beside what a folder holds, or in the data folder.
+func openTarget(to, data string) (*target, error) {
+	path, err := filepath.Abs(to)
+	if err != nil {
+		return nil, fmt.Errorf("find the folder %s: %w", to, err)
+	}
+	folder, err := retention.OpenFolder(path)
+	if err != nil {
+		return nil, err
+	}
+	return &target{folder, path, filepath.Join(path, ".scratch"), path, folder.Close}, nil
+}
+
+// Close ends the use of the target.
+func (t *target) Close() error { return t.close() }
+
+// lock keeps other exports away while this one runs. On a bucket nothing does: of two that write the same revision the one that
+// puts its manifest first wins, and the other fails.
+func (t *target) lock() (unlock func(), err error) {
+	if t.folder == "" {
+		return func() {}, nil
+	}
+	file, err := os.OpenFile(filepath.Join(t.folder, ".lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("lock the folder of exports: %w", err)
+	}
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		file.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("another export is writing to %s", t.name)
+		}
+		return nil, fmt.Errorf("lock the folder of exports: %w", err)
+	}
+	return func() { file.Close() }, nil
+}

@@ -1,0 +1,67 @@
+-- rows of requests for the files of a class and day
+-- Recorded after {after} and through {through}; counts are signed, since warehouses have no unsigned numbers. The order is the
+-- table's own, so rows come as they lie there and nothing is sorted.
+SELECT
+    toString(r.event_id) AS event_id,
+    r.type AS type,
+    r.time AS time,
+    r.retention_class AS retention_class,
+    r.format AS format,
+    r.operation AS operation,
+    r.stream AS stream,
+    r.workload AS workload,
+    r.model_asked AS model_asked,
+    toInt64(r.body_bytes) AS body_bytes,
+    r.body_digest AS body_digest,
+    r.trace_id AS trace_id,
+    r.parent_id AS parent_id,
+    r.key_id AS key_id,
+    r.client_addr AS client_addr,
+    r.business_unit AS business_unit,
+    r.team AS team,
+    r.project AS project,
+    r.user AS user,
+    r.application AS application,
+    r.use_case AS use_case,
+    mapFromArrays(arraySlice(['business_unit', 'team', 'project', 'user', 'application', 'use_case'], 1, length(r.provenance)), r.provenance) AS provenance,
+    mapFilter((k, v) -> v != '',
+        mapFromArrays(arraySlice(['business_unit', 'team', 'project', 'user', 'application', 'use_case'], 1, length(r.conflict)), r.conflict)) AS conflict,
+    r.source_datasets AS source_datasets,
+    r.coverage AS coverage,
+    r.rule AS rule,
+    toLowCardinality(r.why) AS why,
+    r.rejected AS rejected,
+    toLowCardinality(lower(hex(r.governance))) AS governance,
+    r.git_commit AS git_commit,
+    CAST(arrayZip(r.attempt_endpoint, r.attempt_provider, r.attempt_region, r.attempt_model_requested, r.attempt_model_served, r.attempt_status,
+            r.attempt_error, r.attempt_start, r.attempt_first_byte_us, r.attempt_latency_us, r.attempt_provider_id, r.attempt_tier,
+            r.attempt_usage_source, r.attempt_chunks, r.attempt_bytes)
+        AS Array(Tuple(endpoint LowCardinality(String), provider LowCardinality(String), region LowCardinality(String),
+            model_requested LowCardinality(String), model_served LowCardinality(String), status Int32, error LowCardinality(String),
+            start DateTime64(6, 'UTC'), first_byte_us Int64, latency_us Int64, provider_id String, tier LowCardinality(String),
+            usage_source LowCardinality(String), chunks Int64, bytes Int64))) AS attempts,
+    toInt32(r.status) AS status,
+    r.code AS code,
+    r.finish AS finish,
+    toInt32(r.served) AS served,
+    toInt64(r.latency_us) AS latency_us,
+    toInt64(r.first_byte_us) AS first_byte_us,
+    r.client AS client,
+    r.upstream AS upstream,
+    toInt64(r.answer_bytes) AS answer_bytes,
+    r.answer_digest AS answer_digest,
+    toInt64(r.input_tokens) AS input_tokens,
+    toInt64(r.output_tokens) AS output_tokens,
+    toInt64(r.reasoning_tokens) AS reasoning_tokens,
+    toLowCardinality('USD') AS currency,
+    r.cost AS cost,
+    r.cost_status AS cost_status,
+    toInt32(r.derivation) AS derivation,
+    toInt64(r.restatement) AS restatement,
+    toInt64(r.recorded_seq) AS recorded_seq
+FROM requests AS r FINAL
+WHERE r.retention_class = {class:String}
+    AND r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
+    AND r.recorded_seq > {after:UInt64} AND r.recorded_seq <= {through:UInt64}
+ORDER BY r.time, r.event_id
+SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1
