@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"slices"
+
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/event"
 )
@@ -23,6 +25,8 @@ type eventColumns struct {
 	writer     clickhouse.Dictionary
 	seq        []uint64
 	governance [][32]byte
+	datasets   clickhouse.Dictionary // some a row
+	ends       []uint64              // of datasets
 	raw        [][]byte
 	digest     [][32]byte
 	topic      clickhouse.Dictionary
@@ -44,6 +48,7 @@ func (c *eventColumns) add(ev *event.Event, raw []byte, digest, governance [32]b
 	c.writer.Append(ev.Writer)
 	c.seq = append(c.seq, ev.Seq)
 	c.governance = append(c.governance, governance)
+	c.addDatasets(ev)
 	c.raw = append(c.raw, raw)
 	c.digest = append(c.digest, digest)
 	c.topic.Append(at.Topic)
@@ -52,12 +57,29 @@ func (c *eventColumns) add(ev *event.Event, raw []byte, digest, governance [32]b
 	c.recorded = append(c.recorded, at.Seq)
 }
 
+// addDatasets names the datasets of a call, each once, and '*' where the event
+// says that there may be others.
+func (c *eventColumns) addDatasets(ev *event.Event) {
+	if r := ev.Request; r != nil && ev.Type != event.RequestAdjusted {
+		for i := range r.Sources {
+			s := &r.Sources[i]
+			if !slices.ContainsFunc(r.Sources[:i], func(o event.Source) bool { return o.Name == s.Name && o.Namespace == s.Namespace }) {
+				c.datasets.Append(s.Namespace + "|" + s.Name)
+			}
+		}
+		if ev.Type == event.RequestRecovered || r.Coverage == "partial" {
+			c.datasets.Append("*")
+		}
+	}
+	c.ends = append(c.ends, uint64(c.datasets.Len()))
+}
+
 func (c *eventColumns) reset() {
 	c.id, c.subject, c.time, c.seq = c.id[:0], c.subject[:0], c.time[:0], c.seq[:0]
 	clear(c.raw) // they hold the log's memory
 	c.governance, c.raw, c.digest = c.governance[:0], c.raw[:0], c.digest[:0]
-	c.partition, c.offset, c.recorded = c.partition[:0], c.offset[:0], c.recorded[:0]
-	for _, d := range []*clickhouse.Dictionary{&c.kind, &c.class, &c.writer, &c.topic} {
+	c.partition, c.offset, c.recorded, c.ends = c.partition[:0], c.offset[:0], c.recorded[:0], c.ends[:0]
+	for _, d := range []*clickhouse.Dictionary{&c.kind, &c.class, &c.writer, &c.topic, &c.datasets} {
 		d.Reset()
 	}
 }
@@ -66,6 +88,7 @@ func (c *eventColumns) columns() []clickhouse.Column {
 	return []clickhouse.Column{
 		{Name: "event_id", Data: c.id}, {Name: "type", Data: &c.kind}, {Name: "subject", Data: c.subject}, {Name: "time", Data: c.time},
 		{Name: "retention_class", Data: &c.class}, {Name: "writer", Data: &c.writer}, {Name: "seq", Data: c.seq}, {Name: "governance", Data: c.governance},
+		{Name: "datasets", Data: clickhouse.Array{Ends: c.ends, Values: &c.datasets}},
 		{Name: "raw", Data: c.raw}, {Name: "digest", Data: c.digest}, {Name: "topic", Data: &c.topic}, {Name: "partition", Data: c.partition},
 		{Name: "offset", Data: c.offset}, {Name: "recorded_seq", Data: c.recorded},
 	}
