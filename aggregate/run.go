@@ -56,10 +56,10 @@ func record(ctx context.Context, db Store, through uint64, state string, days []
 const lease = 30 * time.Second
 
 // lock keeps two rollups from sharing the staging tables. It is a row under
-// through_seq 0 that is written again as the work goes on. The store has no
-// compare-and-set, so two that begin in the same instant are told apart by the
-// later row only; the process that runs rollups is one by other means (the
-// lock of the data folder, the elected jobs process).
+// through_seq 0 that is written again as the work goes on. Two that begin in
+// the same instant are told apart by the later row only; the process that runs
+// rollups is one by other means (the lock of the data folder, the elected jobs
+// process).
 type lock struct {
 	db    Store
 	clock func() time.Time
