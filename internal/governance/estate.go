@@ -75,8 +75,9 @@ type useCaseEntry struct {
 	// them so that they cannot be read: reject it, or flag it in the record.
 	// Default flag.
 	OnMissingSources text `yaml:"on_missing_sources" oneof:"reject|flag"`
-	// How long its records are kept.
-	RetentionClass text `yaml:"retention_class,required" oneof:"short|standard|regulated"`
+	// How long its records are kept: a class of retention.yaml, or short,
+	// standard or regulated where there is no such file.
+	RetentionClass at[id] `yaml:"retention_class,required"`
 	// Whether somebody waits for the answer. Default interactive.
 	Workload text `yaml:"workload" oneof:"interactive|batch"`
 	// The dimensions its calls must carry, instead of those that
@@ -92,7 +93,7 @@ type UseCase struct {
 	ID, Name, Owner            string
 	Team, Project, Application string // what calls are attributed to by default; empty when not fixed
 	Workload                   string // "interactive" or "batch"
-	RetentionClass             string // "short", "standard" or "regulated"
+	RetentionClass             string // id of a class
 	Classification             string // "public", "internal", "confidential" or "restricted"
 	Regulations                []string
 	EstimateMonthlyUSD         money.Pico
@@ -168,12 +169,13 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 		u := &UseCase{
 			ID: string(e.ID.V), Name: string(e.Name), Owner: string(e.Owner),
 			Team: string(e.Team.V), Project: string(e.Project.V), Application: string(e.Application.V),
-			Workload: or(string(e.Workload), "interactive"), RetentionClass: string(e.RetentionClass),
+			Workload: or(string(e.Workload), "interactive"), RetentionClass: string(e.RetentionClass.V),
 			Classification: string(e.Classification), Regulations: plain(e.Regulations),
 			EstimateMonthlyUSD: money.Pico(e.EstimateMonthlyUSD), Required: s.required,
 			Disconnect: or(string(e.Disconnect), "drain"), Lineage: string(e.Lineage),
 			OnMissingSources: or(string(e.OnMissingSources), "flag"),
 		}
+		s.checkRetentionClass(c, e.RetentionClass)
 		s.checkValue(c, estateYAML, team, e.Team)
 		s.checkValue(c, estateYAML, project, e.Project)
 		s.checkValue(c, estateYAML, application, e.Application)

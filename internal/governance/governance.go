@@ -46,12 +46,13 @@ type Snapshot struct {
 	digests map[string][sha256.Size]byte // of each file
 
 	// The same in the order of the files.
-	keyList      []*Key
-	useCaseList  []*UseCase
-	datasetList  []*Dataset
-	providerList []*Provider
-	channelList  []*Channel
-	budgets      []*Budget
+	keyList          []*Key
+	useCaseList      []*UseCase
+	datasetList      []*Dataset
+	providerList     []*Provider
+	channelList      []*Channel
+	budgets          []*Budget
+	retentionClasses []*RetentionClass
 }
 
 // Hex is the digest as events name it.
@@ -125,12 +126,13 @@ const (
 	pricesYAML     = "prices.yaml"
 	budgetsYAML    = "budgets.yaml"
 	alertsYAML     = "alerts.yaml"
+	retentionYAML  = "retention.yaml"
 )
 
-var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, keysYAML, pricesYAML, registryYAML, routingYAML}
+var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, keysYAML, pricesYAML, registryYAML, retentionYAML, routingYAML}
 
 // optional files say nothing when they are missing, as they are in snapshots from before there were any.
-var optional = []string{alertsYAML, budgetsYAML}
+var optional = []string{alertsYAML, budgetsYAML, retentionYAML}
 
 // files is a decoded set, before the checks between files.
 type files struct {
@@ -142,6 +144,7 @@ type files struct {
 	prices     pricesFile
 	budgets    budgetsFile
 	alerts     alertsFile
+	retention  retentionFile
 }
 
 // checker collects mistakes while a snapshot is built. A reference into a file
@@ -168,7 +171,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	for name, into := range map[string]any{
 		dimensionsYAML: &f.dimensions, keysYAML: &f.keys, estateYAML: &f.estate,
 		registryYAML: &f.registry, routingYAML: &f.routing, pricesYAML: &f.prices,
-		budgetsYAML: &f.budgets, alertsYAML: &f.alerts,
+		budgetsYAML: &f.budgets, alertsYAML: &f.alerts, retentionYAML: &f.retention,
 	} {
 		text, ok := texts[name]
 		if !ok && slices.Contains(optional, name) {
@@ -194,6 +197,8 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	// The order matters: each step refers to what earlier ones put into s.
 	s.setRegistry(c, &f.registry)
 	s.setDimensions(c, &f.dimensions)
+	_, given := texts[retentionYAML]
+	s.setRetention(c, &f.retention, given)
 	s.setEstate(c, &f.estate)
 	s.checkUseCaseDefault(c, &f.dimensions)
 	s.setKeys(c, &f.keys)
