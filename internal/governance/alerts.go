@@ -12,6 +12,8 @@ import (
 // alertsFile is alerts.yaml: where alerts go.
 type alertsFile struct {
 	Channels []channelEntry `yaml:"channels,required"`
+	// The channel that findings (anomalies, drift) go to. Left out: none.
+	Findings at[id] `yaml:"findings"`
 	// The address under which people reach the API and its pages, such as
 	// https://ledgerline.example.com; messages link to it. Without it they
 	// name the command instead.
@@ -47,6 +49,9 @@ func (s *Snapshot) Channel(id string) (*Channel, bool) {
 
 // Channels is all channels in the order of the file.
 func (s *Snapshot) Channels() []*Channel { return s.channelList }
+
+// FindingsChannel is the channel that findings go to; empty: none.
+func (s *Snapshot) FindingsChannel() string { return s.findings }
 
 // PublicURL is the address that messages link to, without a trailing slash;
 // empty when there is none.
@@ -104,6 +109,9 @@ func (s *Snapshot) setAlerts(c *checker, f *alertsFile) {
 			s.channels[ch.ID] = ch
 			s.channelList = append(s.channelList, ch)
 		}
+	}
+	if s.findings = string(f.Findings.V); s.findings != "" && s.channels[s.findings] == nil && !c.faulty[alertsYAML] {
+		c.fail(alertsYAML, f.Findings.Line, "findings: channel %q is not in the list above", s.findings)
 	}
 	if text := string(f.PublicURL.V); text != "" {
 		if err := checkPublicURL(text); err != nil {

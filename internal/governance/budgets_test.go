@@ -27,7 +27,7 @@ func TestBudgets(t *testing.T) {
 	if got := s.Budgets(); !reflect.DeepEqual(got, want) {
 		t.Errorf("budgets %+v, want %+v", got, want)
 	}
-	if s.PublicURL() != "https://ledgerline.example.com" || len(s.Channels()) != 3 {
+	if s.PublicURL() != "https://ledgerline.example.com" || len(s.Channels()) != 3 || s.FindingsChannel() != "hook" {
 		t.Errorf("public address %q, %d channels", s.PublicURL(), len(s.Channels()))
 	}
 }

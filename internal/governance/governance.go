@@ -40,6 +40,7 @@ type Snapshot struct {
 	prices     map[cardKey][]card
 	fallback   *rule // the default route; nil when there is none
 	channels   map[string]*Channel
+	findings   string // channel
 	publicURL  string
 	noUseCase  []string // sentences of the default route for calls without a use case
 
