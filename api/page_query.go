@@ -232,16 +232,18 @@ func grouped(digits string) string {
 
 // micros is a time in µs as people say it.
 func micros(n int64) string {
-	d := time.Duration(n) * time.Microsecond
-	switch {
-	case d >= 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d >= time.Second:
-		return d.Round(10 * time.Millisecond).String()
-	case d >= 10*time.Millisecond:
-		return d.Round(time.Millisecond).String()
+	switch f := float64(n); {
+	case n < 1000:
+		return fmt.Sprintf("%d µs", n)
+	case n < 10_000:
+		return fmt.Sprintf("%.2f ms", f/1e3)
+	case n < 1_000_000:
+		return fmt.Sprintf("%.0f ms", f/1e3)
+	case n < 10_000_000:
+		return fmt.Sprintf("%.2f s", f/1e6)
+	default:
+		return fmt.Sprintf("%.1f s", f/1e6)
 	}
-	return d.Round(10 * time.Microsecond).String()
 }
 
 func words(t time.Time) string { return t.Format("2 January 2006, 15:04:05 MST") }
@@ -259,5 +261,5 @@ func age(d time.Duration) string {
 			return strconv.Itoa(n) + " " + unit.name + " ago"
 		}
 	}
-	return "now"
+	return "a moment ago"
 }

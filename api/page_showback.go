@@ -36,7 +36,7 @@ type showbackView struct {
 	First      string // of the pages; empty on it
 	Unpriced   string // the calls without a price
 	Unmeasured string // the calls without a quantity
-	Calls      string // all of them
+	Calls      string // where all of them are listed; empty: nowhere
 	Files      []namedLink
 }
 
@@ -44,7 +44,7 @@ type showbackRow struct {
 	Cells []cell
 	figures
 	Bar   int    // of a thousand: its share of the largest cost
-	Calls string // where the calls are listed that it is made of
+	Calls string // where the calls are listed that it is made of; empty: nowhere
 }
 
 // cell is a value and where it leads.
@@ -101,8 +101,8 @@ func (s *server) showbackPage(c echo.Context) error {
 		v.First = link("/showback", with(query, "cursor"))
 	}
 	v.Calls = callsOf(pinned, nil, nil, from, to)
-	v.Unpriced = callsOf(with(pinned, "cost_status", "unpriced"), nil, nil, from, to)
-	v.Unmeasured = callsOf(with(pinned, "cost_status", "missing"), nil, nil, from, to)
+	v.Unpriced = callsWith(with(pinned, "cost_status", "unpriced", "missing"), nil, nil, from, to) // missing is worse, and hides it
+	v.Unmeasured = callsWith(with(pinned, "cost_status", "missing"), nil, nil, from, to)
 	for _, format := range []string{"csv", "arrow", "json"} {
 		v.Files = append(v.Files, namedLink{Name: format, URL: link("/v1/showback", with(with(pinned, "cursor"), "format", format))})
 	}
@@ -175,8 +175,19 @@ func finer(groups []string, i int, query url.Values) string {
 	return strings.Join(next, ",")
 }
 
-// callsOf is the page of the calls behind a row, as of the same recorded_seq.
+// callsOf is the page of the calls behind a row, as of the same recorded_seq. There is none for a token class or a cost status, which are
+// of a call's entries: a call has several.
 func callsOf(query url.Values, groups, values []string, from, to time.Time) string {
+	for _, name := range []string{"class", "cost_status"} {
+		if slices.Contains(groups, name) || query.Has(name) {
+			return ""
+		}
+	}
+	return callsWith(query, groups, values, from, to)
+}
+
+// callsWith is the page of the calls of a query and of a row's values.
+func callsWith(query url.Values, groups, values []string, from, to time.Time) string {
 	q := between(url.Values{}, from, to)
 	for name, all := range query {
 		if name == "tz" || name == "as_of" || slices.Contains(requestFilters, name) {
