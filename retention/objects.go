@@ -26,11 +26,8 @@ type Objects interface {
 // Folder is a folder of this machine.
 type Folder struct{ root *os.Root }
 
-// OpenFolder opens a folder, which it makes.
+// OpenFolder opens a folder.
 func OpenFolder(dir string) (*Folder, error) {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return nil, fmt.Errorf("make the folder of exports: %w", err)
-	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of exports: %w", err)

@@ -51,7 +51,7 @@ each event_id, by revision.`,
 			if to == "" {
 				to = filepath.Join(engines.data, "exports")
 			}
-			target, err := openTarget(to, engines.data)
+			target, err := openTarget(to, true)
 			if err != nil {
 				return err
 			}
@@ -126,11 +126,16 @@ type target struct {
 	close   func() error
 }
 
-// openTarget opens a folder or a bucket; files in the making lie beside what a folder holds, or in the data folder.
-func openTarget(to, data string) (*target, error) {
+// openTarget opens a folder, which it makes if it should, or a bucket.
+func openTarget(to string, create bool) (*target, error) {
 	path, err := filepath.Abs(to)
 	if err != nil {
 		return nil, fmt.Errorf("find the folder %s: %w", to, err)
+	}
+	if create {
+		if err := os.MkdirAll(path, 0o750); err != nil {
+			return nil, fmt.Errorf("make the folder of exports: %w", err)
+		}
 	}
 	folder, err := retention.OpenFolder(path)
 	if err != nil {
@@ -155,9 +160,11 @@ func (t *target) lock() (unlock func(), err error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another export is writing to %s", t.name)
+			return nil, fmt.Errorf("%w to %s", errExporting, t.name)
 		}
 		return nil, fmt.Errorf("lock the folder of exports: %w", err)
 	}
 	return func() { file.Close() }, nil
 }
+
+var errExporting = errors.New("another export is writing")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/ledgerline/ledgerline/ingest"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/kafka"
+	"github.com/ledgerline/ledgerline/retention"
 )
 
 func verifyCommand() *cobra.Command {
@@ -22,12 +24,13 @@ func verifyCommand() *cobra.Command {
 	books := &cobra.Command{
 		Use:   "books",
 		Short: "Prove that every total is the sum of its events, to the last digit",
-		Long: `Five proofs, each in both directions and exact, up to the watermark:
+		Long: `Six proofs, each in both directions and exact, up to the watermark:
   offsets   every offset of the topic is in exactly one batch, and its rows are there
   writers   the sequence of every recorder is there without a gap, and none fell silent
   entries   every event, derived again, gives the entries of the ledger, and there are no others
   cells     every rollup cell is the sum of its entries, count, tokens, cost and hash
   users     the same for the daily rollup by user
+  files     every exported file is the one that was sealed, and the files of a day are its entries and requests
 Exit code 0: all green. 1: something is red, or could not be proved.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,6 +88,11 @@ func verifyBooks(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse
 		r := &rollups[i]
 		proofs = append(proofs, proof{name: r.Name, checked: int(r.Checked), found: int(r.Different), problems: r.Problems, ok: r.OK()})
 	}
+	files, err := retention.Verify(ctx, db, retention.VerifyOptions{Open: openSealed})
+	if err != nil {
+		return err
+	}
+	proofs = append(proofs, proof{"entries = sealed files", int(files.Rows), files.Found, files.Problems, files.Notes, files.OK()})
 	red := false
 	var rows [][]string
 	for _, p := range proofs {
@@ -117,4 +125,17 @@ func verifyBooks(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse
 	}
 	fmt.Fprintf(out, "the books agree: %s messages in the topic\n", thousands(messages))
 	return nil
+}
+
+// openSealed opens a target by its name in the seals and finds out whether an export is at work there.
+func openSealed(name string) (retention.Objects, bool, func() error, error) {
+	t, err := openTarget(name, false)
+	if err != nil {
+		return nil, false, nil, err
+	}
+	unlock, err := t.lock()
+	if err == nil {
+		unlock()
+	}
+	return t.Objects, errors.Is(err, errExporting), t.Close, nil
 }
