@@ -28,6 +28,7 @@ import (
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/spool"
+	"github.com/ledgerline/ledgerline/lineage"
 )
 
 // Recorder keeps the events of who read what; *spool.Spool is one.
@@ -69,6 +70,8 @@ var routes = []route{
 	{"/v1/unpriced", []Scope{Finance}, (*server).unpriced, false},
 	{"/v1/requests", []Scope{Finance, Compliance}, (*server).requests, false},
 	{"/v1/requests/:id", []Scope{Compliance}, (*server).request, true},
+	{"/v1/trace/:id", []Scope{Compliance}, (*server).trace, true},
+	{"/v1/sources/:id/outputs", []Scope{Compliance}, (*server).outputs, true},
 	{"/v1/openapi.json", []Scope{Finance, Compliance, Operator}, (*server).openAPI, false},
 	{"/metrics", []Scope{Operator}, (*server).metricsText, false},
 }
@@ -77,6 +80,7 @@ type server struct {
 	Options
 	metrics  metrics
 	prom     http.Handler
+	tracer   *lineage.Tracer
 	sessions *sessions
 	handler  http.Handler // all of it, for the pages to ask
 }
@@ -86,7 +90,7 @@ func New(o Options) (http.Handler, error) {
 	if o.DB == nil || o.Keys == nil || o.Recorder == nil || o.Topic == "" || o.Logger == nil || o.Metrics == nil || o.Now == nil {
 		return nil, errors.New("api: every option must be given, the recorder too: what is not recorded is not answered")
 	}
-	s := &server{Options: o, metrics: newMetrics(o.Metrics), prom: promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}), sessions: newSessions(o.Keys, o.Now)}
+	s := &server{Options: o, metrics: newMetrics(o.Metrics), prom: promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{}), tracer: lineage.New(o.DB), sessions: newSessions(o.Keys, o.Now)}
 	e := echo.New()
 	s.handler = e
 	e.HideBanner, e.HidePort = true, true
@@ -222,6 +226,8 @@ func (s *server) admit(r route) echo.MiddlewareFunc {
 			if r.audited {
 				object := "" // of a path that names nothing
 				if id, err := event.ParseID(c.Param("id")); err == nil {
+					object = id.String()
+				} else if id, ok := datasetOf(c); ok {
 					object = id.String()
 				}
 				if err := s.recordRead(event.Audit{Actor: key.ID, Action: action(r.path), Object: object, Reason: "scope_missing", Outcome: "refused"}); err != nil {

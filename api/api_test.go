@@ -405,7 +405,7 @@ func TestRequests(t *testing.T) {
 
 func testScopes(t *testing.T, b *bed) {
 	for _, r := range routes {
-		path := strings.Replace(r.path, ":id", b.ids[0].String(), 1)
+		path := strings.NewReplacer("sources/:id", "sources/a%7Cb", ":id", b.ids[0].String()).Replace(r.path)
 		for _, scope := range append([]Scope{""}, Scopes...) {
 			want := http.StatusForbidden
 			if scope == Admin || slices.Contains(r.scopes, scope) {

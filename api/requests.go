@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -311,23 +310,8 @@ func (s *server) request(c echo.Context) error {
 	if err := (&params{values: c.QueryParams()}).done(); err != nil {
 		return err
 	}
-	key := c.Get("key").(Key)
 	answer, err := s.find(c.Request().Context(), id)
-	var p *Problem
-	if err != nil && !errors.As(err, &p) {
-		return err
-	}
-	result := "done"
-	if err != nil {
-		result = "refused"
-	}
-	if err := s.recordRead(event.Audit{Actor: key.ID, Action: action(c.Path()), Object: id.String(), Outcome: result}); err != nil {
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	return c.JSON(http.StatusOK, answer)
+	return s.answerRead(c, id.String(), answer, err)
 }
 
 func (s *server) find(ctx context.Context, id event.ID) (*requestAnswer, error) {

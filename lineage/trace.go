@@ -38,13 +38,13 @@ var ErrNotFound = errors.New("no such request in the books")
 type Tracer struct {
 	store Store
 
-	mu        sync.Mutex
-	snapshots map[[32]byte]*governance.Snapshot
+	mu    sync.Mutex
+	known map[[32]byte]*rules
 }
 
 // New is a tracer of the store.
 func New(store Store) *Tracer {
-	return &Tracer{store: store, snapshots: map[[32]byte]*governance.Snapshot{}}
+	return &Tracer{store: store, known: map[[32]byte]*rules{}}
 }
 
 // Trace is an answer with all that is known of where it came from. Times are
@@ -234,16 +234,16 @@ func (t *Tracer) adjust(ctx context.Context, r *event.Request, args []clickhouse
 const maxSnapshots = 64
 
 // rules is the snapshot with the digest, or nil and why there is none.
-func (t *Tracer) rules(ctx context.Context, digest string) (s *governance.Snapshot, why string, err error) {
+func (t *Tracer) rules(ctx context.Context, digest string) (r *rules, why string, err error) {
 	var key [32]byte
 	if n, err := hex.Decode(key[:], []byte(digest)); err != nil || n != len(key) {
 		return nil, "The event names no governance snapshot.", nil
 	}
 	t.mu.Lock()
-	s = t.snapshots[key]
+	r = t.known[key]
 	t.mu.Unlock()
-	if s != nil {
-		return s, "", nil
+	if r != nil {
+		return r, "", nil
 	}
 	var rows []struct {
 		Archive string `ch:"archive"`
@@ -254,22 +254,24 @@ func (t *Tracer) rules(ctx context.Context, digest string) (s *governance.Snapsh
 	if len(rows) == 0 {
 		return nil, "The governance snapshot that the event names is not in the store.", nil
 	}
-	if s, err = governance.Parse([]byte(rows[0].Archive)); err != nil || s.Digest != key {
+	s, err := governance.Parse([]byte(rows[0].Archive))
+	if err != nil || s.Digest != key {
 		return nil, "The governance snapshot that the event names cannot be read by this version.", nil
 	}
 	t.mu.Lock()
-	if len(t.snapshots) == maxSnapshots {
-		clear(t.snapshots)
+	defer t.mu.Unlock()
+	if len(t.known) == maxSnapshots {
+		clear(t.known)
 	}
-	t.snapshots[key] = s
-	t.mu.Unlock()
-	return s, "", nil
+	r = rulesOf(s)
+	t.known[key] = r
+	return r, "", nil
 }
 
 // withMap is the sources of a call with those that the map of its use case
 // lists besides: an event from before there was a map in it, one that had no
 // room, and one that was recovered lack them.
-func withMap(sources []event.Source, rules *governance.Snapshot, useCase string) []event.Source {
+func withMap(sources []event.Source, rules *rules, useCase string) []event.Source {
 	if rules == nil {
 		return sources
 	}
@@ -306,7 +308,7 @@ func subject(call *event.Event, adjusted int) Subject {
 	return s
 }
 
-func decision(r *event.Request, rules *governance.Snapshot) Decision {
+func decision(r *event.Request, rules *rules) Decision {
 	d := Decision{
 		ModelAsked: r.Call.Model, Rule: r.Decision.Rule, Why: r.Decision.Why, Governance: r.Decision.Governance, Commit: r.Decision.Commit,
 		Rejected: []Rejected{}, Attempts: []Attempt{},
@@ -329,7 +331,7 @@ func decision(r *event.Request, rules *governance.Snapshot) Decision {
 	return d
 }
 
-func completeness(call *event.Event, rules *governance.Snapshot, g *graph) Completeness {
+func completeness(call *event.Event, rules *rules, g *graph) Completeness {
 	r := call.Request
 	c := Completeness{
 		Coverage: r.Coverage, Requirement: "unknown", Truncated: len(g.truncatedBy) > 0, TruncatedBy: append([]string{}, g.truncatedBy...), Cycles: g.cycles,

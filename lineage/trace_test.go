@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"os"
@@ -69,20 +70,35 @@ func (b *books) rules(oldnew ...string) *governance.Snapshot {
 // record stores an event and returns its recorded_seq.
 func (b *books) record(ev *event.Event) uint64 {
 	b.t.Helper()
+	ev.Writer, ev.Seq, ev.Source = "proxy-1.test", b.seq+1, "ledgerline/proxy-1"
+	return b.again(ev)
+}
+
+// again stores an event once more, as a second delivery does, and returns the
+// recorded_seq of that.
+func (b *books) again(ev *event.Event) uint64 {
+	b.t.Helper()
 	b.seq++
-	ev.Writer, ev.Seq, ev.Source = "proxy-1.test", b.seq, "ledgerline/proxy-1"
 	raw, err := ev.Append(nil)
 	must(b.t, err)
-	class := ""
-	if ev.Request != nil {
-		class = ev.Request.RetentionClass
+	class, digest := "", [32]byte{}
+	var datasets []string
+	if r := ev.Request; r != nil {
+		class = r.RetentionClass
+		hex.Decode(digest[:], []byte(r.Decision.Governance))
+		for _, s := range r.Sources {
+			datasets = append(datasets, s.Namespace+"|"+s.Name)
+		}
+		if ev.Type == event.RequestRecovered || r.Coverage == "partial" {
+			datasets = append(datasets, "*")
+		}
 	}
 	must(b.t, b.db.Insert(b.t.Context(), "events", "", []clickhouse.Column{
 		{Name: "event_id", Data: [][16]byte{ev.ID}}, {Name: "type", Data: []string{string(ev.Type)}}, {Name: "subject", Data: [][16]byte{ev.Subject}},
 		{Name: "time", Data: []int64{int64(ev.Time)}}, {Name: "retention_class", Data: []string{class}}, {Name: "writer", Data: []string{ev.Writer}},
-		{Name: "seq", Data: []uint64{ev.Seq}}, {Name: "governance", Data: [][32]byte{{}}}, {Name: "raw", Data: [][]byte{raw}},
-		{Name: "digest", Data: [][32]byte{event.Digest(raw)}}, {Name: "topic", Data: []string{"events"}}, {Name: "partition", Data: []uint32{0}},
-		{Name: "offset", Data: []uint64{b.seq}}, {Name: "recorded_seq", Data: []uint64{b.seq}},
+		{Name: "seq", Data: []uint64{ev.Seq}}, {Name: "governance", Data: [][32]byte{digest}}, {Name: "datasets", Data: [][]string{datasets}},
+		{Name: "raw", Data: [][]byte{raw}}, {Name: "digest", Data: [][32]byte{event.Digest(raw)}}, {Name: "topic", Data: []string{"events"}},
+		{Name: "partition", Data: []uint32{0}}, {Name: "offset", Data: []uint64{b.seq}}, {Name: "recorded_seq", Data: []uint64{b.seq}},
 	}))
 	return b.seq
 }
