@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/embedded/embeddedtest"
 	"github.com/ledgerline/ledgerline/internal/event"
@@ -40,6 +41,7 @@ func Open(t testing.TB) *clickhouse.DB {
 // Entry is a row of the ledger.
 type Entry struct {
 	Event       event.ID
+	Attempt     uint8
 	Class       string
 	Restatement uint32
 	Sign        int8
@@ -90,6 +92,15 @@ func Post(t testing.TB, db *clickhouse.DB, seq uint64, entries ...Entry) {
 	Batch(t, db, seq)
 }
 
+// Rollup brings the rollups up to the watermark, as the jobs do.
+func Rollup(t testing.TB, db *clickhouse.DB) {
+	t.Helper()
+	o := aggregate.Options{Topic: Topic, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
+	if _, err := aggregate.Rollup(t.Context(), db, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Batch writes an empty range, which moves the watermark to seq.
 func Batch(t testing.TB, db *clickhouse.DB, seq uint64) {
 	t.Helper()
@@ -125,9 +136,9 @@ func columns(seq uint64, entries []Entry) []clickhouse.Column {
 	)
 	for i := range entries {
 		e := &entries[i]
-		id := sha256.Sum256(fmt.Appendf(nil, "%s|0|%s|%d|%d", e.Event, e.Class, e.Restatement, e.Sign))
+		id := sha256.Sum256(fmt.Appendf(nil, "%s|%d|%s|%d|%d", e.Event, e.Attempt, e.Class, e.Restatement, e.Sign))
 		ids, events = append(ids, [16]byte(id[:16])), append(events, e.Event)
-		attempt, derivation, governance, seqs = append(attempt, 0), append(derivation, 1), append(governance, [32]byte{}), append(seqs, seq)
+		attempt, derivation, governance, seqs = append(attempt, e.Attempt), append(derivation, 1), append(governance, [32]byte{}), append(seqs, seq)
 		restatement, sign, calls = append(restatement, e.Restatement), append(sign, e.Sign), append(calls, e.Calls)
 		times = append(times, e.Time.UnixMicro())
 		period = append(period, uint32(e.Time.UTC().Year()*100+int(e.Time.UTC().Month())))

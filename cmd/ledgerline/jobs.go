@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/anomaly"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/kafka"
 )
@@ -23,7 +24,7 @@ func jobsCommand() *cobra.Command {
 	var logs logFlags
 	cmd := &cobra.Command{
 		Use:   "jobs",
-		Short: "Run only the jobs: rollups now; of several processes one is elected to do the work",
+		Short: "Run only the jobs: rollups, findings; of several processes one is elected to do the work",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
@@ -50,7 +51,7 @@ func jobsCommand() *cobra.Command {
 // runJobs waits to be elected and then ticks until ctx ends or the election is lost. What is stale is decided from tables at each
 // tick, so a missed tick loses nothing.
 func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, registry prometheus.Registerer, log *slog.Logger) error {
-	metrics := aggregate.NewMetrics(registry)
+	rollups, detections := aggregate.NewMetrics(registry), anomaly.NewMetrics(registry)
 	return kafka.Consume(ctx, kafka.GroupConfig{Config: cfg, Group: t.jobs(), Topic: t.jobs(), Logger: log},
 		func(ctx context.Context, g *kafka.Generation) error {
 			if len(g.Partitions) == 0 {
@@ -60,16 +61,26 @@ func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB,
 			log.Info("elected to run the jobs")
 			failed := make(chan error, 1)
 			ticks := cron.New(cron.WithLocation(time.UTC), cron.WithChain(cron.SkipIfStillRunning(cron.DiscardLogger)))
-			_, err := ticks.AddFunc("@every 5s", func() {
-				if err := rollup(ctx, t.events(), db, metrics, log); err != nil && ctx.Err() == nil {
-					select {
-					case failed <- err:
-					default:
+			tick := func(every, what string, job func() error) error {
+				_, err := ticks.AddFunc("@every "+every, func() {
+					if err := job(); err != nil && ctx.Err() == nil {
+						select {
+						case failed <- err:
+						default:
+						}
 					}
+				})
+				if err != nil {
+					return fmt.Errorf("schedule %s: %w", what, err)
 				}
-			})
+				return nil
+			}
+			err := errors.Join(
+				tick("5s", "the rollup", func() error { return rollup(ctx, t.events(), db, rollups, log) }),
+				tick("30s", "the detection", func() error { return detect(ctx, db, detections, log) }),
+			)
 			if err != nil {
-				return fmt.Errorf("schedule the rollup: %w", err)
+				return err
 			}
 			ticks.Start()
 			select {
@@ -97,6 +108,26 @@ func rollup(ctx context.Context, topic string, db *clickhouse.DB, metrics *aggre
 	}
 	if len(run.Days) > 0 {
 		log.Info("rolled up", "days", len(run.Days), "through_seq", run.Through, "seconds", time.Since(began).Seconds())
+	}
+	return nil
+}
+
+// detect brings the findings up to the rollups.
+func detect(ctx context.Context, db *clickhouse.DB, metrics *anomaly.Metrics, log *slog.Logger) error {
+	began := time.Now()
+	run, err := anomaly.Detect(ctx, db, anomaly.Options{Now: time.Now, Logger: log, Metrics: metrics})
+	switch {
+	case errors.Is(err, anomaly.ErrMoved), errors.Is(err, anomaly.ErrOvertaken):
+		return nil // the next tick tries again
+	case err != nil && clickhouse.Temporary(err):
+		log.Warn("the detection waits for the store", "err", err)
+		return nil
+	case err != nil:
+		return err
+	}
+	if run.Days > 0 {
+		log.Info("detected", "days", run.Days, "found", run.Found, "corrected", run.Corrected, "withdrawn", run.Withdrawn,
+			"through_seq", run.Through, "seconds", time.Since(began).Seconds())
 	}
 	return nil
 }
