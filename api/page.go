@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -44,7 +45,7 @@ var templates = parseTemplates()
 
 // parseTemplates is one set per page: its own file in the frame that all share.
 func parseTemplates() map[string]*template.Template {
-	functions := template.FuncMap{"asset": asset, "money": moneyText, "thousands": thousands, "words": words, "micros": micros, "title": dimensionTitle, "zones": func() []string { return zones }}
+	functions := template.FuncMap{"asset": asset, "money": moneyText, "thousands": thousands, "words": words, "micros": micros, "evidence": func(name string) string { return cmp.Or(evidences[name], name) }, "title": dimensionTitle, "zones": func() []string { return zones }}
 	sets := map[string]*template.Template{}
 	files, err := fs.Glob(pageFiles, "pages/*.html")
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/money"
+	"github.com/ledgerline/ledgerline/lineage"
 )
 
 // requestView is a call in full. Whoever is shown it has been recorded as having read it.
@@ -22,11 +23,17 @@ type requestView struct {
 	Served   *attempt
 	Lines    []entry
 	Sum      money.Sum // of the lines whose cost is known
+	Trace    *lineage.Trace
+	Covered  string
+	Sources  []branch
 	Unknown  []string
 	Complete completeness
-	Took     time.Duration // to answer this
-	JSON     string
+	TookUS   int64 // to find all this
+	JSON     []namedLink
 }
+
+// maxTree is how many datasets a page shows; the API gives more.
+const maxTree = "300"
 
 type namedDimension struct {
 	Name string
@@ -35,12 +42,19 @@ type namedDimension struct {
 
 func (s *server) requestPage(c echo.Context) error {
 	began := time.Now()
-	path := "/v1/requests/" + url.PathEscape(c.Param("id"))
+	id := url.PathEscape(c.Param("id"))
 	var a requestAnswer
-	if err := s.ask(c, path, nil, &a); err != nil {
+	if err := s.ask(c, "/v1/requests/"+id, nil, &a); err != nil {
 		return err
 	}
-	v := requestView{page: s.page(c, "Request "+a.ID), requestAnswer: &a, Lines: a.Entries, JSON: path}
+	var t traceAnswer
+	if err := s.ask(c, "/v1/trace/"+id, url.Values{"max_nodes": {maxTree}}, &t); err != nil {
+		return err
+	}
+	v := requestView{
+		page: s.page(c, "Request "+a.ID), requestAnswer: &a, Lines: a.Entries, Trace: t.Trace, Covered: coverages[t.Completeness.Coverage], Sources: tree(t.Trace),
+		JSON: []namedLink{{Name: "call", URL: "/v1/requests/" + id}, {Name: "trace", URL: "/v1/trace/" + id}},
+	}
 	var err error
 	if v.At, err = time.Parse(time.RFC3339Nano, a.Time); err != nil {
 		return err
@@ -64,8 +78,8 @@ func (s *server) requestPage(c echo.Context) error {
 			v.Sum = v.Sum.Plus(line)
 		}
 	}
-	v.Unknown = unknown(&a, v.Served)
-	v.Took = time.Since(began).Round(100 * time.Microsecond)
+	v.Unknown = append(unknown(&a, v.Served), untraced(t.Completeness)...)
+	v.TookUS = time.Since(began).Microseconds()
 	return s.render(c, http.StatusOK, "request", v)
 }
 
@@ -92,6 +106,21 @@ func unknown(a *requestAnswer, served *attempt) []string {
 		if e.CostStatus == "unpriced" && e.Sign > 0 {
 			list = append(list, fmt.Sprintf("What the %s tokens of attempt %d cost: no price is known for %s.", e.Class, e.Attempt, e.Model))
 		}
+	}
+	return list
+}
+
+// untraced is what the trace of a call does not know, in sentences.
+func untraced(c lineage.Completeness) []string {
+	list := append([]string{}, c.Notes...)
+	for _, id := range c.UnknownSources {
+		list = append(list, "Who owns "+id+", which fed the prompt, and what it was made from: the estate did not list it then.")
+	}
+	for _, id := range c.UnknownUpstream {
+		list = append(list, "Who owns "+id+", and what it was made from: the estate did not list it then.")
+	}
+	if c.Truncated {
+		list = append(list, "More datasets than are shown here: the trace has them all.")
 	}
 	return list
 }

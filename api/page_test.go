@@ -17,6 +17,7 @@ import (
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/money"
 	"github.com/ledgerline/ledgerline/internal/spool"
+	"github.com/ledgerline/ledgerline/lineage"
 )
 
 var (
@@ -75,8 +76,14 @@ func TestPages(t *testing.T) {
 	strange := b.call(now.Add(-time.Second), 1)
 	strange.Request.Attribution.Team = event.Dimension{Value: `<script>alert("1")</script>`, Provenance: event.FromHeader, Conflict: `<b>`}
 	strange.Request.Decision.Why = `Because <i>so</i>.`
-	b.publish(strange)
-	b.ids = append(b.ids, strange.ID)
+	sourced := b.call(now.Add(-2*time.Second), 1)
+	sourced.Request.Attribution.UseCase.Value, sourced.Request.Coverage = "kyc-review", "declared"
+	sourced.Request.Sources = []event.Source{
+		{Namespace: "snowflake://example-eu1", Name: "KYC.MART.CUSTOMER_FILE", Version: "2026-11-19", Role: "context", Rows: 1200, Chunks: 3, Evidence: "declared"},
+		{Namespace: "s3://nobody", Name: "x<b>", Evidence: "declared"},
+	}
+	b.publish(strange, sourced)
+	b.ids = append(b.ids, sourced.ID, strange.ID)
 	for name, test := range map[string]func(*testing.T, *bed){
 		"showback":    testShowbackPage,
 		"pages sum":   testShowbackPagesFollow,
@@ -241,8 +248,36 @@ func testRequestPage(t *testing.T, b *bed) {
 		}
 	}
 	key, _ := b.options.Keys.Find(b.keys[Compliance])
-	if want := (event.Audit{Actor: key.ID, Action: "GET /v1/requests/{id}", Object: id, Outcome: "done"}); len(w.events) != 1 || w.events[0] != want {
+	var want []event.Audit
+	for _, path := range []string{"requests", "trace"} {
+		want = append(want, event.Audit{Actor: key.ID, Action: "GET /v1/" + path + "/{id}", Object: id, Outcome: "done"})
+	}
+	if !slices.Equal(w.events, want) {
 		t.Errorf("recorded %+v, want %+v", w.events, want)
+	}
+	page = s.get(http.StatusOK, "/requests/"+b.ids[len(b.ids)-2].String())
+	rest := text(page)
+	for _, says := range []string{ // in this order
+		"Where the answer came from", "The call declared its sources. The use case requires that a call says them.",
+		"KYC.MART.CUSTOMER_FILE snowflake://example-eu1", "table, confidential, owner head of customer data; declared by the call, as context, version 2026-11-19, 1,200 rows, 3 chunks",
+		"KYC.STAGE.CUSTOMERS", "owner head of customer data", "core.public.customers postgres://core.internal.example:5432", "owner head of core banking, made from nothing further, since 2026-07-01",
+		"KYC.STAGE.DOCUMENTS", "core.public.customers", "kyc/scans s3://example-documents", "not in the estate: owner not known",
+		"x<b> s3://nobody", "not in the estate: owner not known; declared by the call",
+		"companies", "listed for the use case",
+		"What is not known", "Who owns s3://nobody|x<b>, which fed the prompt", "Who owns s3://example-documents|kyc/scans",
+	} {
+		_, after, found := strings.Cut(rest, says)
+		if !found {
+			t.Fatalf("the page does not say %q after what stands before it: %s", says, text(page))
+		}
+		rest = after
+	}
+	if strings.Contains(page, "CORE.PROD.CUSTOMER") {
+		t.Error("the page shows what a table was made from at another time")
+	}
+	i := slices.IndexFunc(links(page), func(to string) bool { return strings.HasPrefix(to, "/v1/sources/snowflake") })
+	if _, body := s.do(http.MethodGet, links(page)[i], nil); !strings.Contains(body, b.ids[len(b.ids)-2].String()) {
+		t.Errorf("%s does not lead to the answers that the dataset fed: %s", links(page)[i], body)
 	}
 	unpriced := text(s.get(http.StatusOK, "/requests/"+b.ids[3].String()))
 	if !strings.Contains(unpriced, "Cost, USD not known") || !strings.Contains(unpriced, "no price is known for gpt-nobody-knows") {
@@ -362,6 +397,30 @@ func testPagesAreSafe(t *testing.T, b *bed) {
 		if response, _ := s.do(http.MethodGet, path, nil); response.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s: %d", path, response.StatusCode)
 		}
+	}
+}
+
+// A table that two were made from stands under both; tables that are made from one another end.
+func TestTree(t *testing.T) {
+	t.Parallel()
+	trace := &lineage.Trace{}
+	for _, id := range []string{"a", "b", "c", "d", "e"} {
+		trace.Nodes = append(trace.Nodes, lineage.Node{ID: id})
+	}
+	for _, e := range []string{"a answer", "b answer", "a answer", "c a", "c b", "d c", "e d", "d e"} {
+		from, to, _ := strings.Cut(e, " ")
+		trace.Edges = append(trace.Edges, lineage.Edge{From: from, To: to})
+	}
+	var write func(all []branch) string
+	write = func(all []branch) string {
+		var b strings.Builder
+		for _, x := range all {
+			fmt.Fprintf(&b, "%s%s%d(%s)", x.ID, map[bool]string{true: "^"}[x.Above], len(x.Edges), write(x.Upstream))
+		}
+		return b.String()
+	}
+	if got, want := write(tree(trace)), "a2(c1(d1(e1(d^1()))))b1(c^1())"; got != want {
+		t.Errorf("the tree is %s, want %s", got, want)
 	}
 }
 
