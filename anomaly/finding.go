@@ -130,6 +130,16 @@ func (d Day) String() string {
 // MarshalText makes a Day a date in JSON.
 func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (d *Day) UnmarshalText(text []byte) error {
+	if *d = 0; len(text) == 0 {
+		return nil
+	}
+	t, err := time.Parse(time.DateOnly, string(text))
+	*d = DayOf(t)
+	return err
+}
+
 // month is the first day of a day's month.
 func (d Day) month() Day {
 	t := d.Time()

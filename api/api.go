@@ -68,6 +68,7 @@ type route struct {
 var routes = []route{
 	{"/v1/showback", []Scope{Finance}, (*server).showback, false},
 	{"/v1/unpriced", []Scope{Finance}, (*server).unpriced, false},
+	{"/v1/findings", []Scope{Finance, Compliance, Operator}, (*server).findings, false},
 	{"/v1/requests", []Scope{Finance, Compliance}, (*server).requests, false},
 	{"/v1/requests/:id", []Scope{Compliance}, (*server).request, true},
 	{"/v1/trace/:id", []Scope{Compliance}, (*server).trace, true},
