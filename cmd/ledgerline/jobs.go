@@ -22,13 +22,21 @@ func jobsCommand() *cobra.Command {
 	var engines engineFlags
 	var admin adminFlags
 	var logs logFlags
+	var dir string
 	cmd := &cobra.Command{
 		Use:   "jobs",
-		Short: "Run only the jobs: rollups, findings; of several processes one is elected to do the work",
+		Short: "Run only the jobs: rollups, findings, budgets, alerts; of several processes one is elected to do the work",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
 			registry := prometheus.NewRegistry()
+			var rules *folder
+			if dir != "" {
+				var err error
+				if rules, err = openFolder(dir, log); err != nil {
+					return err
+				}
+			}
 			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
@@ -36,7 +44,7 @@ func jobsCommand() *cobra.Command {
 			defer close()
 			group, ctx := errgroup.WithContext(cmd.Context())
 			group.Go(func() error { return admin.serve(ctx, engines.data, registry, log) })
-			group.Go(func() error { return runJobs(ctx, engines.topics, cfg, db, registry, log) })
+			group.Go(func() error { return runJobs(ctx, engines.topics, cfg, db, rules, registry, log) })
 			return group.Wait()
 		},
 	}
@@ -45,13 +53,15 @@ func jobsCommand() *cobra.Command {
 	engines.registerClickHouse(cmd)
 	admin.register(cmd)
 	logs.register(cmd)
+	cmd.Flags().StringVar(&dir, "governance", "", "folder of governance files; without it nobody is told of budgets and findings")
 	return cmd
 }
 
 // runJobs waits to be elected and then ticks until ctx ends or the election is lost. What is stale is decided from tables at each
-// tick, so a missed tick loses nothing.
-func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, registry prometheus.Registerer, log *slog.Logger) error {
+// tick, so a missed tick loses nothing. Without rules nobody is told anything.
+func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, rules *folder, registry prometheus.Registerer, log *slog.Logger) error {
 	rollups, detections := aggregate.NewMetrics(registry), anomaly.NewMetrics(registry)
+	alerts := newAlerts(db, rules, registry, log)
 	return kafka.Consume(ctx, kafka.GroupConfig{Config: cfg, Group: t.jobs(), Topic: t.jobs(), Logger: log},
 		func(ctx context.Context, g *kafka.Generation) error {
 			if len(g.Partitions) == 0 {
@@ -83,11 +93,25 @@ func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB,
 				return err
 			}
 			ticks.Start()
+			alerting, stop := context.WithCancel(ctx)
+			defer stop()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				if err := alerts.run(alerting); err != nil {
+					select {
+					case failed <- err:
+					default:
+					}
+				}
+			}()
 			select {
 			case <-ctx.Done():
 				err = nil
 			case err = <-failed:
 			}
+			stop()
+			<-ended
 			<-ticks.Stop().Done()
 			return err
 		})

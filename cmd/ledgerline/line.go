@@ -66,6 +66,10 @@ func (l *line) run(ctx context.Context, log *slog.Logger, fetch embedded.Progres
 	if err != nil {
 		return err
 	}
+	rules, err := openFolder(l.proxy.governance, log)
+	if err != nil {
+		return err
+	}
 	l.cfg, l.db, l.records, l.keys = cfg, db, records, keys
 
 	// The books' side ends after the clients' side, when it has caught up with what that recorded.
@@ -73,7 +77,7 @@ func (l *line) run(ctx context.Context, log *slog.Logger, fetch embedded.Progres
 	defer stopBooks()
 	books, booksCtx := errgroup.WithContext(booksCtx)
 	books.Go(func() error { return runIngest(booksCtx, l.engines.topics, cfg, db, registry, log) })
-	books.Go(func() error { return runJobs(booksCtx, l.engines.topics, cfg, db, registry, log) })
+	books.Go(func() error { return runJobs(booksCtx, l.engines.topics, cfg, db, rules, registry, log) })
 
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	proxyReady, apiReady := make(chan struct{}), make(chan struct{})

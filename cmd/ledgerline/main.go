@@ -57,7 +57,7 @@ who pays, what it cost to the last digit, and the proof.
 		demoCommand(), upCommand(),
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
 		migrateCommand(), checkCommand(), explainCommand(),
-		showbackCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
+		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
 		exportCommand(),
 		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),
 	)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	_ "time/tzdata" // the machine may have no time zones
 
 	"github.com/ledgerline/ledgerline/internal/money"
 )
