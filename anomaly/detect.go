@@ -194,7 +194,7 @@ type span struct {
 func (d *detector) series(ctx context.Context, rules []*rules, from, to Day) ([]*series, error) {
 	dimensions := []string{"use_case"} // of which drifts are
 	for _, r := range rules {
-		dimensions = append(dimensions, r.dimensions...)
+		dimensions = append(dimensions, r.Dimensions...)
 	}
 	slices.Sort(dimensions)
 	dimensions = slices.Compact(dimensions)
@@ -232,11 +232,11 @@ func (d *detector) anomalies(all []*series, days []Day, month, from Day, rules [
 		floor := int64(-1)
 		for _, day := range days {
 			r := rules[day-month]
-			if !slices.Contains(r.dimensions, s.dimension) {
+			if !slices.Contains(r.Dimensions, s.dimension) {
 				continue
 			}
-			if r.floor != floor { // the verdicts are of another floor
-				floor = r.floor
+			if int64(r.Floor) != floor { // the verdicts are of another floor
+				floor = int64(r.Floor)
 				clear(s.verdicts)
 			}
 			i := int(day - from)
@@ -296,7 +296,7 @@ func (d *detector) drifts(all []*series, month, from, to Day, r *rules) []*draft
 		if change.Sign() < 0 && (days < length || d.first > month) {
 			continue
 		}
-		if over := new(big.Int).Abs(picoOf(change)); over.Cmp(big.NewInt(r.floor)) < 0 || !exceeds(over, picoOf(expected), r.driftPercent) {
+		if over := new(big.Int).Abs(picoOf(change)); over.Cmp(big.NewInt(int64(r.Floor))) < 0 || !exceeds(over, picoOf(expected), r.DriftPercent) {
 			continue
 		}
 		compared.value = u.ID
@@ -369,20 +369,9 @@ func (d *detector) revise(ctx context.Context, drafts []*draft, days []Day, mont
 
 // rules are what a day is judged by.
 type rules struct {
-	digest       string
-	snapshot     *governance.Snapshot // nil: no call has named one yet
-	dimensions   []string
-	floor        int64 // pico-dollars
-	driftPercent int64
-}
-
-// defaults are the rules where no governance file says otherwise. Users are left out: they are many and each is a person.
-func defaults() *rules {
-	return &rules{
-		digest:     hex.EncodeToString(make([]byte, 32)),
-		dimensions: []string{"business_unit", "team", "project", "application", "use_case", "provider", "model"},
-		floor:      10_000_000_000_000, driftPercent: 20,
-	}
+	governance.Detection
+	digest   string
+	snapshot *governance.Snapshot // nil: no call has named one yet
 }
 
 // rules of the days in [from, to): those of the snapshot that was named last by the end of each day, so that a day is judged by the
@@ -398,7 +387,7 @@ func (d *detector) rules(ctx context.Context, from, to Day) ([]*rules, error) {
 		return nil, err
 	}
 	all := make([]*rules, 0, to-from)
-	now := defaults()
+	now := &rules{Detection: governance.DefaultDetection(), digest: hex.EncodeToString(make([]byte, 32))}
 	for day := from; day < to; day++ {
 		for len(rows) > 0 && DayOf(rows[0].Day) <= day {
 			if now, err = d.rulesOf(ctx, [32]byte([]byte(rows[0].Digest))); err != nil {
@@ -412,9 +401,8 @@ func (d *detector) rules(ctx context.Context, from, to Day) ([]*rules, error) {
 }
 
 func (d *detector) rulesOf(ctx context.Context, digest [32]byte) (*rules, error) {
-	r := defaults()
-	r.digest = hex.EncodeToString(digest[:])
-	if d.snapshots[r.digest] == nil {
+	name := hex.EncodeToString(digest[:])
+	if d.snapshots[name] == nil {
 		var rows []struct {
 			Archive string `ch:"archive"`
 		}
@@ -422,14 +410,13 @@ func (d *detector) rulesOf(ctx context.Context, digest [32]byte) (*rules, error)
 			return nil, err
 		}
 		if len(rows) == 0 {
-			return nil, fmt.Errorf("governance snapshot %s is not in the store", r.digest)
+			return nil, fmt.Errorf("governance snapshot %s is not in the store", name)
 		}
 		snapshot, err := governance.Parse([]byte(rows[0].Archive))
 		if err != nil {
-			return nil, fmt.Errorf("governance snapshot %s: %w", r.digest, err)
+			return nil, fmt.Errorf("governance snapshot %s: %w", name, err)
 		}
-		d.snapshots[r.digest] = snapshot
+		d.snapshots[name] = snapshot
 	}
-	r.snapshot = d.snapshots[r.digest]
-	return r, nil
+	return &rules{d.snapshots[name].Detection(), name, d.snapshots[name]}, nil
 }

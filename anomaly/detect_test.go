@@ -581,3 +581,52 @@ func TestFallback(t *testing.T) {
 	detect(t, db)
 	check("300.000000000000")
 }
+
+// A day is judged by the rules that the calls of the day named last: from a day on users are watched, and less is enough.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	db := ledgertest.Open(t)
+	var entries []ledgertest.Entry
+	for day := range days {
+		n := 1
+		if day == 30 || day == 32 { // $10 more
+			n = 3
+		}
+		more := calls("team", day, n, 1)
+		for i := range more {
+			more[i].Quantity /= 2
+			more[i].User = fmt.Sprintf("u_%d", i)
+		}
+		entries = append(entries, more...)
+	}
+	name(t, db, 0, seqAt(at(days)), map[string]func(string) string{"findings.yaml": func(string) string { return `floor_usd: "10.01"` }})
+	after := name(t, db, 31, seqAt(at(days)), map[string]func(string) string{"findings.yaml": func(string) string { return `{dimensions: [team], floor_usd: "10"}` }})
+	ledgertest.Post(t, db, seqAt(at(days)), entries...)
+	detect(t, db)
+	got := list(t, db, anomaly.Query{Kind: []string{anomaly.Anomaly}})
+	if len(got) != 1 || got[0].Day != dayOf(32) || got[0].Dimension != "team" || got[0].Change.String() != "10.000000000000" || got[0].Governance != after.Hex() {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Users are watched where the rules name them, from days by user.
+func TestUsers(t *testing.T) {
+	t.Parallel()
+	db := ledgertest.Open(t)
+	entries, _ := planted()
+	for i := range entries {
+		entries[i].User = "u_" + entries[i].Team
+	}
+	name(t, db, 0, seqAt(at(days)), map[string]func(string) string{"findings.yaml": func(string) string { return "dimensions: [user]" }})
+	ledgertest.Post(t, db, seqAt(at(days)), entries...)
+	detect(t, db)
+	var got []string
+	for _, f := range list(t, db, anomaly.Query{Kind: []string{anomaly.Anomaly}, First: true}) {
+		sums(t, f)
+		got = append(got, fmt.Sprint(f.Dimension, " ", f.Value, " ", int(f.Day-dayOf(0)), " ", len(f.Top)))
+	}
+	slices.Sort(got)
+	if want := []string{"user u_outage 32 0", "user u_shift 36 5", "user u_spike 32 5"}; !slices.Equal(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+}

@@ -7,7 +7,7 @@
 // anything in it is wrong and report every mistake at once, as [Problems]. The
 // documentation of a key is the comment on its field in the file's struct
 // (dimensions.go, keys.go, estate.go, registry.go, routing.go, prices.go,
-// budgets.go, alerts.go).
+// budgets.go, alerts.go, findings.go).
 package governance
 
 import (
@@ -42,6 +42,7 @@ type Snapshot struct {
 	channels   map[string]*Channel
 	findings   string // channel
 	publicURL  string
+	detection  Detection
 	noUseCase  []string // sentences of the default route for calls without a use case
 
 	digests map[string][sha256.Size]byte // of each file
@@ -128,12 +129,13 @@ const (
 	budgetsYAML    = "budgets.yaml"
 	alertsYAML     = "alerts.yaml"
 	retentionYAML  = "retention.yaml"
+	findingsYAML   = "findings.yaml"
 )
 
-var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, keysYAML, pricesYAML, registryYAML, retentionYAML, routingYAML}
+var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, findingsYAML, keysYAML, pricesYAML, registryYAML, retentionYAML, routingYAML}
 
 // optional files say nothing when they are missing, as they are in snapshots from before there were any.
-var optional = []string{alertsYAML, budgetsYAML, retentionYAML}
+var optional = []string{alertsYAML, budgetsYAML, findingsYAML, retentionYAML}
 
 // files is a decoded set, before the checks between files.
 type files struct {
@@ -146,6 +148,7 @@ type files struct {
 	budgets    budgetsFile
 	alerts     alertsFile
 	retention  retentionFile
+	findings   findingsFile
 }
 
 // checker collects mistakes while a snapshot is built. A reference into a file
@@ -173,6 +176,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 		dimensionsYAML: &f.dimensions, keysYAML: &f.keys, estateYAML: &f.estate,
 		registryYAML: &f.registry, routingYAML: &f.routing, pricesYAML: &f.prices,
 		budgetsYAML: &f.budgets, alertsYAML: &f.alerts, retentionYAML: &f.retention,
+		findingsYAML: &f.findings,
 	} {
 		text, ok := texts[name]
 		if !ok && slices.Contains(optional, name) {
@@ -207,6 +211,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	s.setPrices(c, &f.prices)
 	s.setAlerts(c, &f.alerts)
 	s.setBudgets(c, &f.budgets)
+	s.setDetection(c, &f.findings)
 	if len(c.problems) > 0 {
 		c.problems.sort()
 		return nil, c.problems
