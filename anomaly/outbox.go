@@ -119,7 +119,7 @@ func (o *Outbox) Raise(ctx context.Context, alerts ...Alert) error {
 		if known[ids[i]] {
 			continue
 		}
-		a.ID, a.RaisedAt = ids[i], now
+		a.ID, a.RaisedAt, a.Facts, a.Why = ids[i], now, append([]Fact{}, a.Facts...), append([]string{}, a.Why...)
 		text, err := json.Marshal(a)
 		if err != nil {
 			return fmt.Errorf("raise alert %s: %w", a.Subject, err)

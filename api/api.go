@@ -27,6 +27,7 @@ import (
 
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/event"
+	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/spool"
 	"github.com/ledgerline/ledgerline/lineage"
 )
@@ -37,7 +38,7 @@ type Recorder interface {
 	Wait(r spool.Receipt, timeout time.Duration) error
 }
 
-// Options of an API. All must be given.
+// Options of an API. All but Governance must be given.
 type Options struct {
 	DB       *clickhouse.DB
 	Keys     *Keys
@@ -47,6 +48,8 @@ type Options struct {
 	Logger   *slog.Logger
 	Metrics  *prometheus.Registry
 	Now      func() time.Time
+
+	Governance func() *governance.Snapshot // the rules as they are now; nil: the process follows none
 }
 
 const (
@@ -68,6 +71,8 @@ type route struct {
 var routes = []route{
 	{"/v1/showback", []Scope{Finance}, (*server).showback, false},
 	{"/v1/unpriced", []Scope{Finance}, (*server).unpriced, false},
+	{"/v1/budgets", []Scope{Finance}, (*server).budgets, false},
+	{"/v1/alerts", []Scope{Finance, Operator}, (*server).alerts, false},
 	{"/v1/findings", []Scope{Finance, Compliance, Operator}, (*server).findings, false},
 	{"/v1/requests", []Scope{Finance, Compliance}, (*server).requests, false},
 	{"/v1/requests/:id", []Scope{Compliance}, (*server).request, true},

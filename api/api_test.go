@@ -116,7 +116,8 @@ func newBed(t *testing.T) *bed {
 		b.keys[scope], err = keys.Add("test", scope)
 		must(t, err)
 	}
-	b.options = Options{DB: b.db, Keys: keys, Topic: topic, Recorder: b.records, Source: "ledgerline/api", Logger: log, Metrics: prometheus.NewRegistry(), Now: func() time.Time { return now }}
+	b.options = Options{DB: b.db, Keys: keys, Topic: topic, Recorder: b.records, Source: "ledgerline/api", Logger: log, Metrics: prometheus.NewRegistry(), Now: func() time.Time { return now },
+		Governance: func() *governance.Snapshot { return b.snap }}
 	handler, err := New(b.options)
 	must(t, err)
 	b.server = httptest.NewServer(handler)

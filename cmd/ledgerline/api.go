@@ -30,7 +30,7 @@ func apiCommand() *cobra.Command {
 	var engines engineFlags
 	var flags apiFlags
 	var logs logFlags
-	var instance string
+	var instance, dir string
 	cmd := &cobra.Command{
 		Use:   "api",
 		Short: "Run only the API; what it records of reads goes through a spool of its own",
@@ -38,6 +38,10 @@ func apiCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
 			registry := prometheus.NewRegistry()
+			rules, err := openFolder(dir, log)
+			if err != nil {
+				return err
+			}
 			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {
 				return err
@@ -69,7 +73,7 @@ func apiCommand() *cobra.Command {
 			drained := make(chan error, 1)
 			go func() { drained <- drain(draining, records, producer) }()
 			group.Go(func() error {
-				return runAPI(ctx, flags, engines.topics.events(), db, keys, records, registry, log, func(addr string) { fmt.Fprintf(cmd.OutOrStdout(), "API        http://%s\n", addr) })
+				return runAPI(ctx, flags, engines.topics.events(), db, rules, keys, records, registry, log, func(addr string) { fmt.Fprintf(cmd.OutOrStdout(), "API        http://%s\n", addr) })
 			})
 			group.Go(func() error {
 				select {
@@ -90,16 +94,21 @@ func apiCommand() *cobra.Command {
 	engines.registerClickHouse(cmd)
 	flags.register(cmd)
 	logs.register(cmd)
+	cmd.Flags().StringVar(&dir, "governance", "", "folder of governance files; without it there are no budgets")
 	cmd.Flags().StringVar(&instance, "instance", "api-1", "name of this process in events; unique among running processes")
 	return cmd
 }
 
 // runAPI answers until ctx ends. ready is called with the bound address.
-func runAPI(ctx context.Context, f apiFlags, topic string, db *clickhouse.DB, keys *api.Keys, records *spool.Spool,
+func runAPI(ctx context.Context, f apiFlags, topic string, db *clickhouse.DB, rules *folder, keys *api.Keys, records *spool.Spool,
 	metrics *prometheus.Registry, log *slog.Logger, ready func(addr string)) error {
-	handler, err := api.New(api.Options{
+	o := api.Options{
 		DB: db, Keys: keys, Topic: topic, Recorder: records, Source: "ledgerline/api", Logger: log, Metrics: metrics, Now: time.Now,
-	})
+	}
+	if rules != nil {
+		o.Governance = rules.snapshot
+	}
+	handler, err := api.New(o)
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,11 @@ import (
 
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/api"
+	"github.com/ledgerline/ledgerline/deploy/example"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/embedded"
 	"github.com/ledgerline/ledgerline/internal/event"
+	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/spool"
 	"github.com/ledgerline/ledgerline/sql"
 )
@@ -141,7 +143,7 @@ func (b *queryBench) run(ctx context.Context, out, progress io.Writer) error {
 	group, serving := errgroup.WithContext(serving)
 	ready := make(chan string, 1)
 	group.Go(func() error {
-		return runAPI(serving, apiFlags{listen: "127.0.0.1:0"}, benchTopic, db, keys, records, prometheus.NewRegistry(), quiet, func(addr string) { ready <- addr })
+		return runAPI(serving, apiFlags{listen: "127.0.0.1:0"}, benchTopic, db, nil, keys, records, prometheus.NewRegistry(), quiet, func(addr string) { ready <- addr })
 	})
 	group.Go(func() error {
 		defer stop()
@@ -180,9 +182,17 @@ func benchStored(ctx context.Context, db *clickhouse.DB) (benchCounts, error) {
 
 // fill makes up the month, a day at a time: its requests in chunks, each with its batch, then the rollups.
 func (b *queryBench) fill(ctx context.Context, db *clickhouse.DB, month time.Time, tokens clickhouse.Arg, progress io.Writer) error {
-	once, twice, err := eventTexts()
+	rules, err := benchRules(ctx, db)
 	if err != nil {
 		return err
+	}
+	once, twice, err := eventTexts(rules)
+	if err != nil {
+		return err
+	}
+	sources := make([]string, len(benchSources))
+	for i, s := range benchSources {
+		sources[i] = s.Namespace + "|" + s.Name
 	}
 	if err := db.Exec(ctx, sql.Query("bench_query_table")); err != nil {
 		return err
@@ -201,6 +211,7 @@ func (b *queryBench) fill(ctx context.Context, db *clickhouse.DB, month time.Tim
 				// recorded a second after the last of them
 				clickhouse.Param("recorded_seq", uint64(month.UnixMicro()+end.Sub(month).Microseconds()/int64(b.requests)*int64(last)+1_000_000)),
 				clickhouse.Param("topic", benchTopic), clickhouse.Param("once", once), clickhouse.Param("twice", twice),
+				clickhouse.Param("governance", rules.Digest), clickhouse.Param("sources", sources),
 				clickhouse.Param("duplicates", uint64(again)), clickhouse.Param("table", "bench_calls"),
 			}
 			for _, statement := range []string{"bench_empty", "bench_query_calls", "bench_query_events", "bench_query_requests", "bench_query_charges", "bench_query_batch"} {
@@ -219,9 +230,36 @@ func (b *queryBench) fill(ctx context.Context, db *clickhouse.DB, month time.Tim
 	return nil
 }
 
+// benchSources are what fed every request: tables of the example's estate, which say what they were made from; and one of its use case.
+var benchSources = []event.Source{
+	{Namespace: "snowflake://example-eu1", Name: "KYC.MART.CUSTOMER_FILE", Version: "2026-10-01", Role: "context", Rows: 12, Evidence: "declared"},
+	{Namespace: "snowflake://example-eu1", Name: "RISK.MART.APPLICANT_FEATURES", Evidence: "mapped"},
+	{Namespace: "s3://bench", Name: "notes/@11@", Role: "context", Chunks: 6, Evidence: "declared"},
+}
+
+// benchRules is the example's snapshot, stored as the ingest does before an event that names it.
+func benchRules(ctx context.Context, db *clickhouse.DB) (*governance.Snapshot, error) {
+	dir, err := os.MkdirTemp("", "ledgerline-bench-rules-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.CopyFS(dir, example.Governance()); err != nil {
+		return nil, fmt.Errorf("write the example's governance files: %w", err)
+	}
+	s, err := governance.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	return s, db.Insert(ctx, "snapshots", "", []clickhouse.Column{
+		{Name: "digest", Data: [][32]byte{s.Digest}}, {Name: "archive", Data: [][]byte{s.Archive}}, {Name: "price_book", Data: []string{s.PriceBook}},
+		{Name: "git_commit", Data: []string{s.Commit}}, {Name: "recorded_at", Data: []int64{time.Now().UnixMicro()}},
+	})
+}
+
 // eventTexts are an event with one attempt and one with two, as ClickHouse's format() fills them: braces doubled, and a number in
 // single ones where bench_query_events.sql puts what is the call's own.
-func eventTexts() (once, twice string, err error) {
+func eventTexts(rules *governance.Snapshot) (once, twice string, err error) {
 	at := event.At(time.Date(2026, 1, 2, 3, 4, 5, 678901000, time.UTC))
 	id := event.NewID(at)
 	of := func(i int, p event.Provenance) event.Dimension {
@@ -249,8 +287,8 @@ func eventTexts() (once, twice string, err error) {
 					BusinessUnit: of(6, event.FromKey), Team: of(7, event.FromKey), Project: of(8, event.FromHeader),
 					User: of(9, event.FromHeader), Application: of(10, event.FromKey), UseCase: of(11, event.FromHeader),
 				},
-				Coverage: "none",
-				Decision: event.Decision{Rule: "rule-@11@", Why: "The first endpoint of the rule that may serve the use case.", Governance: strings.Repeat("00", 32)},
+				Sources: benchSources, Coverage: "declared",
+				Decision: event.Decision{Rule: "rule-@11@", Why: "The first endpoint of the rule that may serve the use case.", Governance: rules.Hex()},
 				Attempts: attempts,
 				Outcome: event.Outcome{
 					Status: 200, Finish: "stop", Served: len(attempts) - 1, Latency: 900_000, FirstByte: 300_000, Client: "completed", Upstream: "completed",
@@ -404,7 +442,10 @@ func (b *queryBench) ask(ctx context.Context, out io.Writer, c benchClient, stor
 		{"unpriced of a day", always("/v1/unpriced?from=" + month.Format(time.DateOnly) + "&to=" + month.AddDate(0, 0, 1).Format(time.DateOnly)), "-"},
 		{"unpriced of the month, some in each hour", always("/v1/unpriced?" + period), "-"},
 		{"request by id, its reading recorded", func(round int) string { return "/v1/requests/" + ids[round*7919%len(ids)] }, "-"},
-		// The trace of a request by id belongs here, with its bar of 200 ms.
+		{"trace by id, its reading recorded", func(round int) string { return "/v1/trace/" + ids[round*7919%len(ids)] }, "200"},
+		{"answers that a table fed, all: first page", always("/v1/sources/" + url.PathEscape("postgres://core.internal.example:5432|core.public.customers") + "/outputs?" + period), "-"},
+		{"answers that a table fed, 1 in 100", always("/v1/sources/" + url.PathEscape("s3://bench|notes/use-case-7") + "/outputs?" + period), "-"},
+		{"answers that a table fed, none", always("/v1/sources/" + url.PathEscape("s3://bench|nowhere") + "/outputs?" + period), "-"},
 	}
 	var rows [][]string
 	for _, q := range questions {

@@ -18,8 +18,11 @@ type folder struct {
 	current *governance.Snapshot
 }
 
-// openFolder reads the folder, which must check.
+// openFolder reads the folder, which must check; nil when none is named.
 func openFolder(dir string, log *slog.Logger) (*folder, error) {
+	if dir == "" {
+		return nil, nil
+	}
 	f := &folder{dir: dir, log: log, seen: fingerprint(dir)}
 	var err error
 	f.current, err = governance.Load(dir)

@@ -30,12 +30,9 @@ func jobsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
 			registry := prometheus.NewRegistry()
-			var rules *folder
-			if dir != "" {
-				var err error
-				if rules, err = openFolder(dir, log); err != nil {
-					return err
-				}
+			rules, err := openFolder(dir, log)
+			if err != nil {
+				return err
 			}
 			cfg, db, close, err := engines.open(cmd, log)
 			if err != nil {

@@ -82,7 +82,7 @@ func (l *line) run(ctx context.Context, log *slog.Logger, fetch embedded.Progres
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	proxyReady, apiReady := make(chan struct{}), make(chan struct{})
 	clients.Go(func() error {
-		return runAPI(clientsCtx, l.api, l.engines.topics.events(), db, keys, records, registry, log, func(addr string) { l.apiAddr = addr; close(apiReady) })
+		return runAPI(clientsCtx, l.api, l.engines.topics.events(), db, rules, keys, records, registry, log, func(addr string) { l.apiAddr = addr; close(apiReady) })
 	})
 	clients.Go(func() error {
 		return runProxy(clientsCtx, l.proxy, &l.engines, cfg, records, registry, log, func(addr string) { l.proxyAddr = addr; close(proxyReady) })
