@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -26,10 +27,14 @@ import (
 // def are the levels at which the element begins.
 type emitter func(dst []parquet.Value, i, rep, def int) []parquet.Value
 
-// leaf is one column of a Parquet file. emit binds it to an array of the top-level column that it belongs to.
+// reader appends the values of elements from to (excluded) of an array, without levels.
+type reader func(dst []parquet.Value, from, to int) []parquet.Value
+
+// leaf is one column of a Parquet file. rows binds it to an array of the top-level column that it belongs to; the values that its
+// reader appends have levels.
 type leaf struct {
 	column int // top-level column
-	emit   func(arrow.Array) emitter
+	rows   func(arrow.Array) reader
 }
 
 // layout is the Parquet side of an Arrow schema.
@@ -37,7 +42,9 @@ type layout struct {
 	schema  *parquet.Schema
 	columns []Column
 	leaves  []leaf
-	decimal [][]string // paths of the columns that are written without statistics
+	// Paths of the columns that are written without a minimum and maximum: of wide decimals the writer's are wrong where there are
+	// negative ones (parquet-go 0.32.0), and of texts they cost much and rule out nothing, since rows are in order of time.
+	unbounded [][]string
 }
 
 // Column is a column of a file as a manifest names it.
@@ -66,11 +73,12 @@ type nesting func(a arrow.Array, inner func(arrow.Array) emitter) emitter
 
 // add makes the node of a field and its leaves. of picks the field's array out of the one that around hands on.
 func (l *layout) add(column int, f arrow.Field, path []string, depth int, of func(arrow.Array) arrow.Array, around func(func(arrow.Array) emitter) func(arrow.Array) emitter) (parquet.Node, error) {
-	if around == nil {
-		around = func(inner func(arrow.Array) emitter) func(arrow.Array) emitter { return inner }
-	}
 	within := func(inner func(arrow.Array) emitter) func(arrow.Array) emitter {
-		return around(func(a arrow.Array) emitter { return inner(of(a)) })
+		from := func(a arrow.Array) emitter { return inner(of(a)) }
+		if around == nil {
+			return from
+		}
+		return around(from)
 	}
 	self := func(a arrow.Array) arrow.Array { return a }
 	switch t := f.Type.(type) {
@@ -119,19 +127,55 @@ func (l *layout) add(column int, f arrow.Field, path []string, depth int, of fun
 	if f.Nullable {
 		node, present = parquet.Optional(node), 1
 	}
-	inner := func(a arrow.Array) emitter {
-		value := values(a)
+	switch f.Type.(type) {
+	case *arrow.Decimal128Type, *arrow.DictionaryType, *arrow.StringType:
+		if f.Name != "event_id" { // which is in order of time, too
+			l.unbounded = append(l.unbounded, slices.Clone(path))
+		}
+	}
+	if around == nil { // most columns: there are no lists to walk
+		l.leaves = append(l.leaves, leaf{column, func(a arrow.Array) reader {
+			read := values(a)
+			if !f.Nullable {
+				return read
+			}
+			return func(dst []parquet.Value, from, to int) []parquet.Value {
+				begin := len(dst)
+				dst = read(dst, from, to)
+				for i := from; i < to; i++ {
+					v := &dst[begin+i-from]
+					if a.IsNull(i) {
+						*v = parquet.NullValue().Level(0, 0, index)
+					} else {
+						*v = v.Level(0, 1, index)
+					}
+				}
+				return dst
+			}
+		}})
+		return node, nil
+	}
+	emit := within(func(a arrow.Array) emitter {
+		read := values(a)
 		return func(dst []parquet.Value, i, rep, def int) []parquet.Value {
 			if i < 0 || present == 1 && a.IsNull(i) {
 				return append(dst, parquet.NullValue().Level(rep, def, index))
 			}
-			return append(dst, value(i).Level(rep, def+present, index))
+			dst = read(dst, i, i+1)
+			last := &dst[len(dst)-1]
+			*last = last.Level(rep, def+present, index)
+			return dst
 		}
-	}
-	if _, ok := f.Type.(*arrow.Decimal128Type); ok {
-		l.decimal = append(l.decimal, append([]string(nil), path...))
-	}
-	l.leaves = append(l.leaves, leaf{column, within(inner)})
+	})
+	l.leaves = append(l.leaves, leaf{column, func(a arrow.Array) reader {
+		each := emit(a)
+		return func(dst []parquet.Value, from, to int) []parquet.Value {
+			for i := from; i < to; i++ {
+				dst = each(dst, i, 0, 0)
+			}
+			return dst
+		}
+	}})
 	return node, nil
 }
 
@@ -155,67 +199,78 @@ func repeated(list array.ListLike, depth int, element emitter) emitter {
 }
 
 // scalar is the node of a type without parts, and what reads values out of its arrays.
-func scalar(t arrow.DataType) (parquet.Node, func(arrow.Array) func(int) parquet.Value, error) {
+func scalar(t arrow.DataType) (parquet.Node, func(arrow.Array) reader, error) {
 	switch t := t.(type) {
 	case *arrow.StringType:
-		return parquet.String(), func(a arrow.Array) func(int) parquet.Value { return text(a.(*array.String)) }, nil
+		return parquet.String(), func(a arrow.Array) reader { return texts(a.(*array.String)) }, nil
 	case *arrow.DictionaryType:
-		if t.ValueType.ID() == arrow.STRING {
-			return parquet.Encoded(parquet.String(), &parquet.RLEDictionary), func(a arrow.Array) func(int) parquet.Value {
+		if t.ValueType.ID() == arrow.STRING && t.IndexType.ID() == arrow.INT32 {
+			return parquet.Encoded(parquet.String(), &parquet.RLEDictionary), func(a arrow.Array) reader {
 				d := a.(*array.Dictionary)
-				value := text(d.Dictionary().(*array.String))
-				return func(i int) parquet.Value { return value(d.GetValueIndex(i)) }
+				values := d.Dictionary().(*array.String)
+				known := texts(values)(make([]parquet.Value, 0, values.Len()), 0, values.Len())
+				return read(d.Indices().(*array.Int32).Int32Values(), func(i int32) parquet.Value { return known[i] })
 			}, nil
 		}
 	case *arrow.Int32Type:
-		return parquet.Int(32), func(a arrow.Array) func(int) parquet.Value {
-			values := a.(*array.Int32).Int32Values()
-			return func(i int) parquet.Value { return parquet.Int32Value(values[i]) }
-		}, nil
+		return parquet.Int(32), func(a arrow.Array) reader { return read(a.(*array.Int32).Int32Values(), parquet.Int32Value) }, nil
 	case *arrow.Int64Type:
-		return parquet.Int(64), func(a arrow.Array) func(int) parquet.Value {
-			values := a.(*array.Int64).Int64Values()
-			return func(i int) parquet.Value { return parquet.Int64Value(values[i]) }
-		}, nil
+		return parquet.Int(64), func(a arrow.Array) reader { return read(a.(*array.Int64).Int64Values(), parquet.Int64Value) }, nil
 	case *arrow.BooleanType:
-		return parquet.Leaf(parquet.BooleanType), func(a arrow.Array) func(int) parquet.Value {
+		return parquet.Leaf(parquet.BooleanType), func(a arrow.Array) reader {
 			b := a.(*array.Boolean)
-			return func(i int) parquet.Value { return parquet.BooleanValue(b.Value(i)) }
+			return func(dst []parquet.Value, from, to int) []parquet.Value {
+				for i := from; i < to; i++ {
+					dst = append(dst, parquet.BooleanValue(b.Value(i)))
+				}
+				return dst
+			}
 		}, nil
 	case *arrow.Date32Type:
-		return parquet.Date(), func(a arrow.Array) func(int) parquet.Value {
-			values := a.(*array.Date32).Date32Values()
-			return func(i int) parquet.Value { return parquet.Int32Value(int32(values[i])) }
+		return parquet.Date(), func(a arrow.Array) reader {
+			return read(a.(*array.Date32).Date32Values(), func(d arrow.Date32) parquet.Value { return parquet.Int32Value(int32(d)) })
 		}, nil
 	case *arrow.TimestampType:
 		if t.Unit == arrow.Microsecond && t.TimeZone == "UTC" {
-			return parquet.Timestamp(parquet.Microsecond), func(a arrow.Array) func(int) parquet.Value {
-				values := a.(*array.Timestamp).TimestampValues()
-				return func(i int) parquet.Value { return parquet.Int64Value(int64(values[i])) }
+			return parquet.Timestamp(parquet.Microsecond), func(a arrow.Array) reader {
+				return read(a.(*array.Timestamp).TimestampValues(), func(t arrow.Timestamp) parquet.Value { return parquet.Int64Value(int64(t)) })
 			}, nil
 		}
 	case *arrow.Decimal128Type:
-		return parquet.Decimal(int(t.Scale), int(t.Precision), parquet.FixedLenByteArrayType(16)), func(a arrow.Array) func(int) parquet.Value {
+		return parquet.Decimal(int(t.Scale), int(t.Precision), parquet.FixedLenByteArrayType(16)), func(a arrow.Array) reader {
 			values := a.(*array.Decimal128).Values()
-			bytes := make([]byte, 16*len(values))
-			return func(i int) parquet.Value {
-				b := bytes[16*i : 16*i+16]
-				binary.BigEndian.PutUint64(b, uint64(values[i].HighBits()))
-				binary.BigEndian.PutUint64(b[8:], values[i].LowBits())
-				return parquet.FixedLenByteArrayValue(b)
+			return func(dst []parquet.Value, from, to int) []parquet.Value {
+				bytes := make([]byte, 16*(to-from))
+				for _, v := range values[from:to] {
+					binary.BigEndian.PutUint64(bytes, uint64(v.HighBits()))
+					binary.BigEndian.PutUint64(bytes[8:], v.LowBits())
+					dst = append(dst, parquet.FixedLenByteArrayValue(bytes[:16:16]))
+					bytes = bytes[16:]
+				}
+				return dst
 			}
 		}, nil
 	}
 	return nil, nil, fmt.Errorf("no Parquet type for %s", t)
 }
 
-func text(a *array.String) func(int) parquet.Value {
-	bytes, offsets := a.ValueBytes(), a.ValueOffsets()
-	if len(offsets) == 0 {
-		return func(int) parquet.Value { return parquet.ByteArrayValue(nil) }
+func read[T any](values []T, value func(T) parquet.Value) reader {
+	return func(dst []parquet.Value, from, to int) []parquet.Value {
+		for _, v := range values[from:to] {
+			dst = append(dst, value(v))
+		}
+		return dst
 	}
-	first := offsets[0]
-	return func(i int) parquet.Value { return parquet.ByteArrayValue(bytes[offsets[i]-first : offsets[i+1]-first]) }
+}
+
+func texts(a *array.String) reader {
+	bytes, offsets := a.ValueBytes(), a.ValueOffsets()
+	return func(dst []parquet.Value, from, to int) []parquet.Value {
+		for i := from; i < to; i++ {
+			dst = append(dst, parquet.ByteArrayValue(bytes[offsets[i]-offsets[0]:offsets[i+1]-offsets[0]]))
+		}
+		return dst
+	}
 }
 
 // describe names a column's type in a manifest.

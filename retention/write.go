@@ -46,8 +46,7 @@ func encode(ctx context.Context, name string, stream io.Reader, to io.Writer) (r
 		l.schema, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest}), parquet.MaxRowsPerRowGroup(groupRows), parquet.DataPageStatistics(true),
 		parquet.CreatedBy("ledgerline", Writer, "parquet"),
 	}
-	// The writer's minimum and maximum are wrong for negative wide decimals (parquet-go 0.32.0).
-	for _, path := range l.decimal {
+	for _, path := range l.unbounded {
 		options = append(options, parquet.SkipPageBounds(path...))
 	}
 	w := parquet.NewWriter(to, options...)
@@ -136,13 +135,17 @@ func (g *groupWriter) encode(l *layout, parts []part) error {
 	for n, leaf := range l.leaves {
 		column, rows := g.rows.ColumnWriters()[n], 0
 		for _, p := range parts {
-			emit := leaf.emit(p.record.Column(leaf.column))
-			for i := p.from; i < p.to; i++ {
-				g.values = emit(g.values, i, 0, 0)
-				if rows++; rows%chunkRows == 0 {
+			read := leaf.rows(p.record.Column(leaf.column))
+			for i := p.from; i < p.to; {
+				until := min(p.to, i+chunkRows-rows)
+				g.values = read(g.values, i, until)
+				rows += until - i
+				i = until
+				if rows == chunkRows {
 					if err := g.write(column); err != nil {
 						return err
 					}
+					rows = 0
 				}
 			}
 		}
@@ -158,7 +161,6 @@ func (g *groupWriter) write(column *parquet.ColumnWriter) error {
 		return nil
 	}
 	_, err := column.WriteRowValues(g.values)
-	clear(g.values)
 	g.values = g.values[:0]
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -128,6 +129,9 @@ type target struct {
 
 // openTarget opens a folder, which it makes if it should, or a bucket.
 func openTarget(to string, create bool) (*target, error) {
+	if where, ok := strings.CutPrefix(to, "s3://"); ok {
+		return openBucket(to, where)
+	}
 	path, err := filepath.Abs(to)
 	if err != nil {
 		return nil, fmt.Errorf("find the folder %s: %w", to, err)
@@ -142,6 +146,26 @@ func openTarget(to string, create bool) (*target, error) {
 		return nil, err
 	}
 	return &target{folder, path, filepath.Join(path, ".scratch"), path, folder.Close}, nil
+}
+
+func openBucket(to, where string) (*target, error) {
+	name, prefix, _ := strings.Cut(where, "/")
+	if name == "" {
+		return nil, usageError{fmt.Errorf("%s: want s3://bucket/prefix", to)}
+	}
+	scratch, err := os.MkdirTemp("", "ledgerline-export-")
+	if err != nil {
+		return nil, fmt.Errorf("make a scratch folder: %w", err)
+	}
+	remove := func() error { return os.RemoveAll(scratch) }
+	bucket, err := retention.OpenBucket(retention.BucketConfig{
+		Name: name, Prefix: prefix, Scratch: scratch, Endpoint: os.Getenv("AWS_ENDPOINT_URL_S3"), Region: os.Getenv("AWS_REGION"),
+	})
+	if err != nil {
+		remove()
+		return nil, err
+	}
+	return &target{bucket, strings.TrimRight(to, "/"), scratch, "", remove}, nil
 }
 
 // Close ends the use of the target.

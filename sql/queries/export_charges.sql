@@ -39,4 +39,4 @@ WHERE c.retention_class = {class:String}
     AND c.charge_time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND c.charge_time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
     AND c.recorded_seq > {after:UInt64} AND c.recorded_seq <= {through:UInt64}
 ORDER BY c.charge_time, c.event_id, c.attempt, c.class, c.restatement, c.sign
-SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1
+SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1, output_format_arrow_compression_method = 'none'

@@ -27,4 +27,4 @@ WHERE c.retention_class = {class:String}
     AND c.recorded_seq > {after:UInt64} AND c.recorded_seq <= {through:UInt64}
 GROUP BY date, c.retention_class, c.business_unit, c.team, c.project, c.application, c.use_case, c.provider, c.region, c.model, c.tier, c.class, c.cost_status
 ORDER BY c.business_unit, c.team, c.project, c.application, c.use_case, c.provider, c.region, c.model, c.tier, c.class, c.cost_status
-SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1
+SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1, output_format_arrow_compression_method = 'none'

@@ -64,4 +64,4 @@ WHERE r.retention_class = {class:String}
     AND r.time >= fromUnixTimestamp64Micro({from:Int64}, 'UTC') AND r.time < fromUnixTimestamp64Micro({to:Int64}, 'UTC')
     AND r.recorded_seq > {after:UInt64} AND r.recorded_seq <= {through:UInt64}
 ORDER BY r.time, r.event_id
-SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1
+SETTINGS do_not_merge_across_partitions_select_final = 1, output_format_arrow_low_cardinality_as_dictionary = 1, output_format_arrow_compression_method = 'none'
