@@ -190,7 +190,7 @@ func dimensionTitle(name string) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// moneyText is an amount with all of its digits, those after the cents paler.
+// moneyText is an amount with all of its digits. Paler are those after the cents, or of less than a dollar the zeros at the end.
 func moneyText(amount any) (template.HTML, error) {
 	if text, ok := amount.(*string); ok {
 		if text == nil {
@@ -208,7 +208,11 @@ func moneyText(amount any) (template.HTML, error) {
 		sign, text = "−", text[1:]
 	}
 	whole, rest, _ := strings.Cut(text, ".")
-	return template.HTML(`<span class="money">` + sign + grouped(whole) + "." + rest[:2] + "<i>" + rest[2:] + "</i></span>"), nil
+	told := 2
+	if whole == "0" {
+		told = max(told, len(strings.TrimRight(rest, "0")))
+	}
+	return template.HTML(`<span class="money">` + sign + grouped(whole) + "." + rest[:told] + "<i>" + rest[told:] + "</i></span>"), nil
 }
 
 // thousands is a whole number with its digits in groups.

@@ -438,6 +438,11 @@ func TestAmountsForReaders(t *testing.T) {
 			t.Errorf("%v reads %q, %v; want %q", c.amount, text(string(got)), err, c.want)
 		}
 	}
+	for amount, pale := range map[string]string{"12.345": "<i>5000000000</i>", "0.0433175": "<i>00000</i>", "0": "<i>0000000000</i>", "-0.5": "<i>0000000000</i>"} {
+		if got, err := moneyText(amount); err != nil || !strings.Contains(string(got), pale) {
+			t.Errorf("%s is %s, %v; want %s", amount, got, err, pale)
+		}
+	}
 	if got, err := moneyText("<b>"); err == nil {
 		t.Errorf("no amount reads %q", got)
 	}
