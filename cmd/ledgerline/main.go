@@ -58,7 +58,7 @@ who pays, what it cost to the last digit, and the proof.
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
 		migrateCommand(), checkCommand(), explainCommand(),
 		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
-		exportCommand(),
+		exportCommand(), retentionCommand(),
 		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),
 	)
 	err := root.ExecuteContext(ctx)
