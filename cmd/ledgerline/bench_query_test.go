@@ -25,6 +25,7 @@ func TestBenchQuery(t *testing.T) {
 			`3,000 requests in \d{4}-\d\d, [\d,]+ entries, [\d,]+ cells, [\d,]+ days by user`,
 			`showback of the month by team and model +\d+\.\d +\d+\.\d +\d+\.\d +100 +\d+\.\d\n`,
 			`request by id, its reading recorded +\d+\.\d +\d+\.\d +\d+\.\d +- +\d+\.\d\n`,
+			`trace by id, its reading recorded +\d+\.\d +\d+\.\d +\d+\.\d +200 +\d+\.\d\n`,
 		} {
 			if !regexp.MustCompile(want).Match(out) {
 				t.Errorf("%s: nothing like %s in\n%s", run, want, out)
