@@ -20,7 +20,7 @@ await new Promise((resolve, reject) => {
   demo.stdout.on('data', text => { told += text; if (told.includes('Ctrl-C ends it')) resolve(); });
   demo.stderr.on('data', text => { told += text; });
   demo.on('exit', code => reject(new Error(`the demo ended with ${code}:\n${told}`)));
-  setTimeout(() => reject(new Error(`the demo is not ready after two minutes:\n${told}`)), 120_000).unref();
+  setTimeout(() => reject(new Error(`the demo is not ready after five minutes:\n${told}`)), 300_000).unref();
 });
 const base = told.match(/^ +API +(http:\S+)/m)[1];
 const key = scope => told.match(new RegExp(`^ +${scope} +(lk_\\S+)`, 'm'))[1];
