@@ -78,6 +78,7 @@ var routes = []route{
 	{"/v1/requests/:id", []Scope{Compliance}, (*server).request, true},
 	{"/v1/trace/:id", []Scope{Compliance}, (*server).trace, true},
 	{"/v1/sources/:id/outputs", []Scope{Compliance}, (*server).outputs, true},
+	{"/v1/exports", []Scope{Finance, Compliance, Operator}, (*server).exports, false},
 	{"/v1/openapi.json", []Scope{Finance, Compliance, Operator}, (*server).openAPI, false},
 	{"/metrics", []Scope{Operator}, (*server).metricsText, false},
 }

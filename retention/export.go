@@ -268,7 +268,7 @@ func (e *exporter) write(ctx context.Context, d Day, former *Seal, after, throug
 		return nil, err
 	}
 	defer discard(file)
-	if err := e.Objects.Put(ctx, m.path(), file, true); err != nil {
+	if err := e.Objects.Put(ctx, m.Path(), file, true); err != nil {
 		return nil, fmt.Errorf("commit: %w", err)
 	}
 	return m, nil
@@ -348,7 +348,7 @@ func discard(file *os.File) {
 
 // adopt is the manifest of an export that was killed before it could seal, if there is one; it has to be what the books say.
 func (e *exporter) adopt(ctx context.Context, m *Manifest, after uint64) (*Manifest, error) {
-	text, err := getAll(ctx, e.Objects, m.path())
+	text, err := getAll(ctx, e.Objects, m.Path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -357,10 +357,10 @@ func (e *exporter) adopt(ctx context.Context, m *Manifest, after uint64) (*Manif
 	}
 	there, err := ParseManifest(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", m.path(), err)
+		return nil, fmt.Errorf("%s: %w", m.Path(), err)
 	}
 	foreign := func(why string) error {
-		return fmt.Errorf("%s is there, unsealed, and not of these books (%s): move it away, or export to another place", m.path(), why)
+		return fmt.Errorf("%s is there, unsealed, and not of these books (%s): move it away, or export to another place", m.Path(), why)
 	}
 	begin, err := dayOf(m.Day)
 	if err != nil {
@@ -437,6 +437,24 @@ func Seals(ctx context.Context, db Store, target, class string, from, to time.Ti
 	var seals []Seal
 	err := db.Select(ctx, &seals, sql.Query("export_seals"), clickhouse.Param("target", target), clickhouse.Param("class", class),
 		clickhouse.Param("from", time.UnixMicro(micros(from)).UTC().Format(time.DateOnly)), clickhouse.Param("to", to.UTC().Format(time.DateOnly)))
+	return seals, err
+}
+
+// ListQuery says which sealed revisions.
+type ListQuery struct {
+	From, To         time.Time // days, UTC, To excluded
+	Classes, Targets []string  // any of these; empty: all
+	AsOf             time.Time // sealed then, or before
+	Limit, Offset    uint64
+}
+
+// List is a page of sealed revisions: the newest day first, then by class and target, the newest revision first.
+func List(ctx context.Context, db Store, q ListQuery) ([]Seal, error) {
+	seals := []Seal{}
+	list := func(values []string) []string { return append([]string{}, values...) }
+	err := db.Select(ctx, &seals, sql.Query("export_list"), clickhouse.Param("from", q.From.UTC().Format(time.DateOnly)), clickhouse.Param("to", q.To.UTC().Format(time.DateOnly)),
+		clickhouse.Param("as_of", q.AsOf.UnixMicro()), clickhouse.Param("class", list(q.Classes)), clickhouse.Param("target", list(q.Targets)),
+		clickhouse.Param("limit", q.Limit), clickhouse.Param("offset", q.Offset))
 	return seals, err
 }
 

@@ -98,7 +98,8 @@ func (m *Manifest) table(name string) Table {
 	return Table{Name: name}
 }
 
-func (m *Manifest) path() string { return manifestPath(m.Class, m.Day, m.Revision) }
+// Path is where the manifest lies below the target.
+func (m *Manifest) Path() string { return manifestPath(m.Class, m.Day, m.Revision) }
 
 // folder is where the files of a table lie: readers of Hive-style folders take class and day from it.
 func folder(table, class, day string) string {
