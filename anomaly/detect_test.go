@@ -175,13 +175,32 @@ func TestDetect(t *testing.T) {
 		if f.Through != f.Day || f.Revision != 1 || f.Basis != anomaly.Weekday || (day-reference)%7 != 0 || len(f.ID) != 32 {
 			t.Errorf("%+v", f)
 		}
-		if first := f.Value != "shift" || day == 36; f.IsFirst() != first {
+		if first := f.Value != "shift" || day == 36; (f.Began == f.Day) != first {
 			t.Errorf("%s on day %d: began on %s", f.Value, day, f.Began)
 		}
 	}
-	first := list(t, db, anomaly.Query{Dimension: []string{"team"}, First: true})
-	if len(first) != 3 {
-		t.Errorf("%d findings are the first of their run, want 3", len(first))
+	useCases := map[string]string{} // ids by value and day
+	for _, f := range findings {
+		if f.Dimension == "use_case" {
+			useCases[f.Value+f.Day.String()] = f.ID
+		}
+	}
+	for _, f := range findings { // each team has one use case
+		if want := useCases[f.Value+"-case"+f.Day.String()]; f.Dimension == "team" && (f.PartOf != want || want == "") || f.Dimension == "use_case" && f.PartOf != "" {
+			t.Errorf("%s %s is part of %q, want %q", f.Dimension, f.Value, f.PartOf, want)
+		}
+	}
+	var first []string
+	for _, f := range list(t, db, anomaly.Query{First: true}) {
+		if !f.IsFirst() {
+			t.Errorf("%+v", f)
+		}
+		first = append(first, fmt.Sprint(f.Dimension, " ", f.Value))
+	}
+	slices.Sort(first)
+	// What is fresh has no usual itself; where it shows, in the project and all other dimensions, the project tells it.
+	if want := []string{"project p", "use_case outage-case", "use_case shift-case", "use_case spike-case"}; !slices.Equal(first, want) {
+		t.Errorf("alerts are made of %v, want %v", first, want)
 	}
 	spike := list(t, db, anomaly.Query{Dimension: []string{"team"}, Value: []string{"spike"}})[0]
 	if len(spike.Top) != 5 || len(spike.Movers) != 1 || spike.Movers[0] != (anomaly.Mover{UseCase: "spike-case", Amount: spike.Change}) {

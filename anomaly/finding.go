@@ -46,6 +46,10 @@ type Finding struct {
 	Through   Day    `json:"through"`
 	Began     Day    `json:"began"` // first day of the unbroken run of days found, at most four weeks back; Day: this is the first
 
+	// PartOf is the id of another anomaly of the day: one use case makes at least half of both, and that one tells more. Empty: it
+	// stands for itself. It follows from what stands at the time of reading, and is no part of a revision.
+	PartOf string `json:"part_of"`
+
 	Cost      money.Sum `json:"cost"`      // dollars, from Day through Through
 	Baseline  money.Sum `json:"baseline"`  // dollars that it is compared with
 	Change    money.Sum `json:"change"`    // Cost - Baseline
@@ -108,8 +112,9 @@ type Request struct {
 	Cost money.Sum `json:"cost"` // dollars
 }
 
-// IsFirst reports whether this is where something begins, rather than one more day of it: what an alert is made of.
-func (f *Finding) IsFirst() bool { return f.Began == f.Day }
+// IsFirst reports whether this is where something begins, rather than one more day of it or another side of it: what an alert is
+// made of.
+func (f *Finding) IsFirst() bool { return f.Began == f.Day && f.PartOf == "" }
 
 // Day is a day in UTC, days since 1970; 0 is none. Its text is 2006-01-02, of none empty.
 type Day uint16
@@ -173,7 +178,7 @@ func (i identity) id() string {
 // says is all that a revision states: two that say the same are one.
 func (f *Finding) says() string {
 	g := *f
-	g.Revision, g.RecordedSeq = 0, 0
+	g.Revision, g.RecordedSeq, g.PartOf = 0, 0, ""
 	text, err := json.Marshal(&g)
 	if err != nil {
 		panic(err) // of these types nothing fails
@@ -192,7 +197,7 @@ type Query struct {
 	From, To                              Day
 	AsOf                                  uint64 // recorded_seq; see [Latest]
 	Kind, Dimension, Value, State, Owners []string
-	First                                 bool // only those that are not one more day of an unbroken run
+	First                                 bool // only those that are the first, see [Finding.IsFirst]
 	Limit, Offset                         uint64
 }
 
@@ -242,6 +247,7 @@ type findingRow struct {
 	Day         time.Time `ch:"day"`
 	Through     time.Time `ch:"through"`
 	Began       time.Time `ch:"began"`
+	PartOf      string    `ch:"part_of"`
 	Cost        string    `ch:"cost"`
 	Baseline    string    `ch:"baseline"`
 	Basis       string    `ch:"basis"`
@@ -269,7 +275,7 @@ func (r *findingRow) finding() (f Finding, err error) {
 	}
 	f = Finding{
 		ID: r.ID, Revision: r.Revision, State: r.State, Kind: r.Kind, Dimension: r.Dimension, Value: r.Value,
-		Day: DayOf(r.Day), Through: DayOf(r.Through), Began: DayOf(r.Began), Cost: sum(r.Cost), Baseline: sum(r.Baseline), Basis: r.Basis,
+		Day: DayOf(r.Day), Through: DayOf(r.Through), Began: DayOf(r.Began), PartOf: r.PartOf, Cost: sum(r.Cost), Baseline: sum(r.Baseline), Basis: r.Basis,
 		Reference: DayOf(r.Reference), Score: r.Score, Reason: []Part{}, Owner: r.Owner, Movers: []Mover{}, Top: []Request{},
 		Sentence: r.Sentence, Governance: r.Governance, RecordedSeq: r.RecordedSeq,
 	}

@@ -67,9 +67,9 @@ func (v *verdict) deviates() int {
 //
 // The usual deviation is 1.4826 times the median absolute deviation (the
 // standard deviation, were the costs normal), and at least a tenth of the usual
-// and a tenth of the floor, since eight days may happen to be alike. Compared
-// with days of all kinds, what was on one of them already is not unusual: a
-// series that is young may have a weekend.
+// and a tenth of the floor, since eight days may happen to be alike. Among days
+// of all kinds it is also at least as far as one of them was off to the same
+// side: a series that is young may have weekends.
 func (s *series) judge(i int, floor int64) *verdict {
 	v := &s.verdicts[i]
 	if v.made {
@@ -123,11 +123,13 @@ func (s *series) judge(i int, floor int64) *verdict {
 	slices.Sort(deviations[:n])
 	scale := max(1.4826*deviations[n/2], float64(usual)/10, float64(floor)/10, 1)
 	change := s.costs[i] - usual
+	if v.basis == Recent && change > 0 {
+		scale = max(scale, float64(s.costs[compared[n-1]]-usual))
+	} else if v.basis == Recent {
+		scale = max(scale, float64(usual-s.costs[compared[0]]))
+	}
 	v.score = math.Round(float64(change)/scale*100) / 100
 	v.over = change >= floor || -change >= floor
-	if v.basis == Recent && s.costs[compared[0]] <= s.costs[i] && s.costs[i] <= s.costs[compared[n-1]] {
-		v.over = false
-	}
 	return v
 }
 

@@ -114,15 +114,17 @@ func TestSeries(t *testing.T) {
 				return 0
 			case day == 102:
 				return 500
+			case day == 96: // a Saturday: less than the one before was
+				return 15
 			}
-			return weekly(day)
+			return 30 + weekly(day)
 		}, []int{102}},
 		{"a new series has no usual for ten days", func(day int) int64 {
 			switch {
 			case day < 90:
 				return 0
 			case day == 95:
-				return 900
+				return 300
 			case day == 101:
 				return 1500
 			}

@@ -101,7 +101,7 @@ func TestFindings(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"dimension=team": 1, "dimension=team&dimension=model&dimension=user": 2, "dimension=project&value=": 1, "dimension=team&value=lending": 0, "kind=drift": 0, "kind=anomaly": 7,
-		"first=true": 7, "state=withdrawn": 0, "state=open&state=withdrawn": 7, "owner=nobody": 0, "owner=": 7,
+		"first=true": 1, "first=false": 7, "state=withdrawn": 0, "state=open&state=withdrawn": 7, "owner=nobody": 0, "owner=": 7,
 		"from=2026-11-20": 0, "to=2026-11-19": 0, "from=2026-11-19&to=2026-11-20": 7, "from=2026-11-19T00:00:01Z": 0, "from=2150-01-01&to=2151-01-01": 0,
 	} {
 		if got := ask[findingsAnswer](b, Finance, "/v1/findings?"+query); len(got.Findings) != want {

@@ -21,7 +21,7 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure the line against nginx and against ClickHouse itself, as ratios in one run",
 	}
-	cmd.AddCommand(benchProxyCommand(), benchIngestCommand(), benchQueryCommand(), benchExportCommand())
+	cmd.AddCommand(benchProxyCommand(), benchIngestCommand(), benchQueryCommand(), benchExportCommand(), benchDetectCommand())
 	return cmd
 }
 

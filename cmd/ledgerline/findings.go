@@ -80,7 +80,7 @@ that cost over 20 % more or less than estate.yaml estimates (drift). The jobs lo
 	cmd.Flags().StringSliceVar(&q.Dimension, "dimension", nil, strings.Join(anomaly.Dimensions, ", "))
 	cmd.Flags().StringArrayVar(&q.Value, "value", nil, "of the dimension")
 	cmd.Flags().StringSliceVar(&q.State, "state", q.State, "open, withdrawn")
-	cmd.Flags().BoolVar(&q.First, "first", false, "of days in a row only the first")
+	cmd.Flags().BoolVar(&q.First, "first", false, "of days in a row only the first, and of one cause only the use case")
 	cmd.Flags().BoolVar(&now, "detect", false, "look for findings first, instead of waiting for the jobs")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -100,6 +100,9 @@ func printFindings(out io.Writer, findings []anomaly.Finding, through time.Time)
 		fmt.Fprintf(out, "%s  %s %s=%s  %s USD  %s", f.Day, f.Kind, f.Dimension, f.Value, f.Change, f.ID)
 		if f.Revision > 1 {
 			fmt.Fprintf(out, " revision %d", f.Revision)
+		}
+		if f.PartOf != "" {
+			fmt.Fprintf(out, " part of %s", f.PartOf)
 		}
 		fmt.Fprintf(out, "\n  %s\n", f.Sentence)
 		for _, p := range f.Reason {
