@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -30,9 +31,6 @@ type Output struct {
 	at          event.Micros
 }
 
-// maxRows is the most events that are read at once.
-const maxRows = 10_000
-
 // Place is where a list of outputs goes on: after the answer of a time and id,
 // newest first.
 type Place struct {
@@ -56,22 +54,19 @@ func (t *Tracer) Outputs(ctx context.Context, id governance.DatasetID, from, to 
 		return nil, false, err
 	}
 	walks := map[walkKey]map[governance.DatasetID]step{}
-	for ask := limit + 1; ; ask = min(4*ask, maxRows) { // some of them may not count
-		var rows []struct {
-			At  int64  `ch:"at"`
-			ID  string `ch:"id"`
-			Raw string `ch:"raw"`
-		}
-		err := t.store.Select(ctx, &rows, sql.Query("sources_outputs"), clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("before", int64(after.At)),
-			clickhouse.Param("before_id", after.ID.String()), clickhouse.Param("as_of", asOf), clickhouse.Param("datasets", datasets), clickhouse.Param("limit", uint64(ask)))
+	// It walks back in windows of time, each so many times as wide as the one before, so that what a page costs depends on its answers
+	// and the emptiest period takes a few steps.
+	width := firstWindow.Microseconds()
+	for low, ask := max(from.UnixMicro(), int64(after.At)-width), limit+1; ; ask = min(2*ask, maxRows) { // some of them may not count
+		page, err := t.page(ctx, low, after, datasets, asOf, ask)
 		if err != nil {
-			return nil, false, fmt.Errorf("list the answers that a dataset fed: %w", err)
+			return nil, false, err
 		}
-		for _, row := range rows {
-			call, err := event.Decode([]byte(row.Raw))
-			if err != nil {
-				return nil, false, fmt.Errorf("decode a stored event: %w", err)
-			}
+		calls, err := t.events(ctx, page)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, call := range calls {
 			o, ok, err := t.output(ctx, call, id, walks)
 			if err != nil {
 				return nil, false, err
@@ -82,40 +77,112 @@ func (t *Tracer) Outputs(ctx context.Context, id governance.DatasetID, from, to 
 			if ok {
 				list = append(list, o)
 			}
-			after = Place{call.Time, call.ID}
 		}
-		if len(rows) < ask {
+		switch {
+		case len(page) == ask: // there may be more in this window
+			after = page[ask-1]
+		case low <= from.UnixMicro():
 			return list, false, nil
+		default:
+			after = Place{At: event.Micros(low)} // exclusive: no id is before the zero one
+			width *= windowGrowth
+			low = max(from.UnixMicro(), low-width)
 		}
 	}
+}
+
+const (
+	firstWindow  = 15 * time.Minute
+	windowGrowth = 8
+	maxRows      = 4096 // events that are read at once
+)
+
+// page is the places of the first calls after a place that any of the datasets may have fed, none before low.
+func (t *Tracer) page(ctx context.Context, low int64, after Place, datasets []string, asOf uint64, limit int) ([]Place, error) {
+	var rows []struct {
+		At int64  `ch:"at"`
+		ID string `ch:"id"`
+	}
+	err := t.store.Select(ctx, &rows, sql.Query("sources_outputs"), clickhouse.Param("from", low), clickhouse.Param("before", int64(after.At)),
+		clickhouse.Param("before_id", after.ID.String()), clickhouse.Param("as_of", asOf), clickhouse.Param("datasets", datasets), clickhouse.Param("limit", uint64(limit)))
+	if err != nil {
+		return nil, fmt.Errorf("list the answers that a dataset fed: %w", err)
+	}
+	places := make([]Place, len(rows))
+	for i, r := range rows {
+		places[i] = Place{event.Micros(r.At), event.ID([]byte(r.ID))}
+	}
+	return places, nil
+}
+
+// events are the events of the places, newest first, each once.
+func (t *Tracer) events(ctx context.Context, places []Place) ([]*event.Event, error) {
+	if len(places) == 0 {
+		return nil, nil
+	}
+	times, ids := make([]int64, len(places)), make([][16]byte, len(places))
+	for i, p := range places {
+		times[i], ids[i] = int64(p.At), p.ID
+	}
+	var rows []struct {
+		Raw string `ch:"raw"`
+	}
+	err := t.store.Select(ctx, &rows, sql.Query("sources_events"), clickhouse.Table("page", []clickhouse.Column{
+		{Name: "time", Type: "DateTime64(6, 'UTC')", Data: times}, {Name: "event_id", Type: "UUID", Data: ids},
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("read the events of a page: %w", err)
+	}
+	calls := make([]*event.Event, len(rows))
+	for i, r := range rows {
+		if calls[i], err = event.Decode([]byte(r.Raw)); err != nil {
+			return nil, fmt.Errorf("decode a stored event: %w", err)
+		}
+	}
+	return calls, nil
 }
 
 // mayReach is every dataset that the one may have fed, at any time and by any
 // of the snapshots that calls of the period name, itself included; and '*',
 // which marks calls that may have had other sources than their events say.
 func (t *Tracer) mayReach(ctx context.Context, id governance.DatasetID, from, to time.Time, asOf uint64) ([]string, error) {
-	var named []struct {
-		Governance string `ch:"governance"`
-	}
-	err := t.store.Select(ctx, &named, sql.Query("sources_rules"), clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()), clickhouse.Param("as_of", asOf))
-	if err != nil {
-		return nil, fmt.Errorf("list the governance snapshots of a period: %w", err)
-	}
 	reached := []string{id.String(), "*"}
-	for _, n := range named {
-		r, _, err := t.rules(ctx, fmt.Sprintf("%x", n.Governance))
-		if err != nil {
-			return nil, err
-		}
-		if r == nil { // what it does not tell cannot be followed; the direct sources can
-			continue
-		}
+	add := func(r *rules) {
 		for fed := range r.downstream(id, nil) {
 			reached = append(reached, fed.String())
 		}
 	}
-	slices.Sort(reached)
-	return slices.Compact(reached), nil
+	// Those in memory may be of other periods: then they reach too much, which output finds out.
+	known := [][32]byte{{}} // of events that name none
+	t.mu.Lock()
+	for digest, r := range t.known {
+		known = append(known, digest)
+		add(r)
+	}
+	t.mu.Unlock()
+	for {
+		var named []struct {
+			Governance string `ch:"governance"`
+		}
+		err := t.store.Select(ctx, &named, sql.Query("sources_rules"), clickhouse.Param("from", from.UnixMicro()), clickhouse.Param("to", to.UnixMicro()),
+			clickhouse.Param("as_of", asOf), clickhouse.Table("known", []clickhouse.Column{{Name: "governance", Type: "FixedString(32)", Data: known}}))
+		if err != nil {
+			return nil, fmt.Errorf("list the governance snapshots of a period: %w", err)
+		}
+		if len(named) == 0 {
+			slices.Sort(reached)
+			return slices.Compact(reached), nil
+		}
+		digest := [32]byte([]byte(named[0].Governance))
+		r, _, err := t.rules(ctx, hex.EncodeToString(digest[:]))
+		if err != nil {
+			return nil, err
+		}
+		if r != nil { // what a lost one does not tell cannot be followed; the direct sources can
+			add(r)
+		}
+		known = append(known, digest)
+	}
 }
 
 // walkKey is what a walk downstream depends on besides where it begins: the
