@@ -269,30 +269,30 @@ func (o *Outbox) send(ctx context.Context, r row) error {
 	if err != nil {
 		return err
 	}
-	var a Alert
-	if err := json.Unmarshal([]byte(text), &a); err != nil {
-		return fmt.Errorf("read alert %s: %w", r.AlertID, err)
-	}
 	left := time.UnixMicro(r.Due).Sub(o.Now())
 	if left < Lease/2 { // the store took so long that another worker may soon be at it
 		return nil
 	}
-	result := o.post(ctx, &a, r.Unsure)
+	var a Alert
+	end := result{outcome: "unreadable", final: true}
+	if end.err = json.Unmarshal([]byte(text), &a); end.err == nil {
+		end = o.post(ctx, &a, r.Unsure)
+	}
 	now := o.Now()
 	r.Number++
-	r.Outcome, r.Unsure = result.outcome, r.Unsure || result.unsure
+	r.Outcome, r.Unsure = end.outcome, r.Unsure || end.unsure
 	since := now.Sub(time.UnixMicro(r.Since))
 	switch {
-	case result.err == nil:
+	case end.err == nil:
 		r.State, r.Due = Delivered, now.UnixMicro()
 		o.Logger.Info("alert delivered", "alert_id", r.AlertID, "subject", r.Subject, "channel", r.Channel, "attempt", r.Attempt)
-	case result.final || since >= GiveUp:
+	case end.final || since >= GiveUp:
 		r.State, r.Due = Dead, now.UnixMicro()
-		o.Logger.Error("alert given up; ledgerline alerts --revive sends it again", "alert_id", r.AlertID, "subject", r.Subject, "channel", r.Channel, "attempt", r.Attempt, "err", result.err)
+		o.Logger.Error("alert given up; ledgerline alerts --revive sends it again", "alert_id", r.AlertID, "subject", r.Subject, "channel", r.Channel, "attempt", r.Attempt, "err", end.err)
 	default:
-		r.State, r.Due = Pending, now.Add(pause(r.AlertID, r.Attempt, result.after)).UnixMicro()
+		r.State, r.Due = Pending, now.Add(pause(r.AlertID, r.Attempt, end.after)).UnixMicro()
 		o.Logger.Warn("alert not delivered; it is tried again", "alert_id", r.AlertID, "subject", r.Subject, "channel", r.Channel, "attempt", r.Attempt,
-			"due", time.UnixMicro(r.Due).UTC(), "err", result.err)
+			"due", time.UnixMicro(r.Due).UTC(), "err", end.err)
 	}
 	o.Metrics.sent(r.State)
 	// A POST that was cancelled with ctx is an outcome too: it is written all the same.

@@ -92,6 +92,7 @@ type alerts struct {
 // newAlerts is alerts by the rules of a folder; without one there are none, and run only waits.
 func newAlerts(db *clickhouse.DB, f *folder, registry prometheus.Registerer, log *slog.Logger) *alerts {
 	if f == nil {
+		log.Info("no governance folder: nobody is told of budgets and findings")
 		return nil
 	}
 	return &alerts{db: db, folder: f, log: log, outbox: anomaly.NewOutbox(anomaly.OutboxOptions{
@@ -221,7 +222,7 @@ func budgetAlerts(s *aggregate.BudgetState, publicURL string, complete time.Time
 	}
 	link := "ledgerline budgets " + b.ID
 	if publicURL != "" {
-		link = publicURL + "/v1/budgets?" + url.Values{"id": {b.ID}}.Encode()
+		link = publicURL + "/showback?" + budgetPage(s).Encode()
 	}
 	var list []anomaly.Alert
 	for i, percent := range slices.Backward(b.Soft) {
@@ -244,6 +245,19 @@ func budgetAlerts(s *aggregate.BudgetState, publicURL string, complete time.Time
 		})
 	}
 	return list
+}
+
+// budgetPage is the showback page's parameters for the spend of a budget.
+func budgetPage(s *aggregate.BudgetState) url.Values {
+	b := s.Budget
+	page := url.Values{"from": {s.From.In(b.TimeZone).Format(time.DateOnly)}, "to": {s.To.In(b.TimeZone).Format(time.DateOnly)}, "tz": {b.TimeZone.String()}}
+	for d, values := range b.For {
+		page[d] = values
+	}
+	if len(s.Movements) > 0 {
+		page.Set("group_by", s.Movements[0].Dimension)
+	}
+	return page
 }
 
 // budgetWhy is why a budget's spend moved: lines whose amounts each sum to the change.

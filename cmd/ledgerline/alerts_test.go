@@ -50,7 +50,7 @@ func TestBudgetAlertsAreToldOnce(t *testing.T) {
 		}
 	}
 	write("slack.address", slack.URL)
-	write("alerts.yaml", fmt.Sprintf("channels: [{id: ops, kind: slack, url: {file: %q}}]\n", filepath.Join(dir, "slack.address")))
+	write("alerts.yaml", fmt.Sprintf("channels: [{id: ops, kind: slack, url: {file: %q}}]\npublic_url: https://ledgerline.example.com\n", filepath.Join(dir, "slack.address")))
 	write("budgets.yaml", `budgets:
   - {id: cards-month, name: Cards, owner: head of cards, for: {team: [cards]}, period: month, amount_usd: "100", channel: ops}
   - {id: lending-month, name: Lending, owner: head of lending, for: {team: [lending]}, period: month, amount_usd: "100", channel: ops}
@@ -121,7 +121,7 @@ func TestBudgetAlertsAreToldOnce(t *testing.T) {
 	const first = "Cards: 80 % of the budget for November 2026 is spent"
 	expect("82 %", first)
 	for _, part := range []string{"USD 82.00 of USD 100.00", "82.0 %", "head of cards", "team cards", "USD 18.00", "+USD 72.00 against the same point of October 2026", "disputes +USD 67.00", "card-support +USD 5.00",
-		"The next warning comes at 100 %", "ledgerline budgets cards-month"} {
+		"The next warning comes at 100 %", "https://ledgerline.example.com/showback?from=2026-11-01"} {
 		if !strings.Contains(told[0], part) {
 			t.Errorf("the message does not say %q:\n%s", part, told[0])
 		}
