@@ -139,6 +139,9 @@ func (s *sessions) failed(address netip.Prefix) {
 				delete(s.failures, a)
 			}
 		}
+		if len(s.failures) >= maxSessions { // so many at once: rather count anew than grow
+			clear(s.failures)
+		}
 	}
 	f := s.failures[address]
 	if now.Sub(f.since) >= failureWindow {

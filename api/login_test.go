@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
+	"github.com/ledgerline/ledgerline/internal/spool"
 )
 
 // browser keeps cookies and follows no redirect.
@@ -110,8 +113,12 @@ func loginAPI(t *testing.T) (handler http.Handler, keys *Keys, texts map[Scope]s
 	}
 	clock = &atomic.Int64{}
 	clock.Store(now.UnixNano())
+	log := slog.New(slog.DiscardHandler)
+	records, err := spool.Open(spool.Options{Dir: t.TempDir(), Instance: "api", Heartbeat: -1, Now: time.Now, Logger: log})
+	must(t, err)
+	t.Cleanup(func() { records.Close(context.Background()) })
 	handler, err = New(Options{
-		DB: new(clickhouse.DB), Keys: keys, Topic: "events", Recorder: &watched{}, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		DB: new(clickhouse.DB), Keys: keys, Topic: "events", Recorder: records, Source: "ledgerline/api", Logger: log, Metrics: prometheus.NewRegistry(),
 		Now: func() time.Time { return time.Unix(0, clock.Load()).UTC() },
 	})
 	must(t, err)
@@ -296,6 +303,12 @@ func TestSessionsAreBounded(t *testing.T) {
 	s.begin(key)
 	if len(s.open) != 1 {
 		t.Errorf("%d sessions are kept though they are over", len(s.open)-1)
+	}
+	for i := range maxSessions + 1 {
+		s.failed(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32))
+	}
+	if len(s.failures) > maxSessions {
+		t.Errorf("the failures of %d addresses are kept", len(s.failures))
 	}
 }
 

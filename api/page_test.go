@@ -283,6 +283,17 @@ func testRequestPage(t *testing.T, b *bed) {
 	if !strings.Contains(unpriced, "Cost, USD not known") || !strings.Contains(unpriced, "no price is known for gpt-nobody-knows") {
 		t.Errorf("a call without a price: %s", unpriced)
 	}
+	// Who may not read it is told so, and leaves a trace of having tried.
+	w.events = nil
+	finance := newBrowser(t, handler)
+	finance.login(b.keys[Finance], "/")
+	if page := finance.get(http.StatusForbidden, "/requests/"+id); strings.Contains(page, "Because") || !strings.Contains(text(page), "scope [compliance]") {
+		t.Errorf("finance is shown %s", page)
+	}
+	key, _ = b.options.Keys.Find(b.keys[Finance])
+	if want := (event.Audit{Actor: key.ID, Action: "GET /v1/requests/{id}", Object: id, Reason: "scope_missing", Outcome: "refused"}); len(w.events) != 1 || w.events[0] != want {
+		t.Errorf("recorded %+v, want %+v", w.events, want)
+	}
 	w.recorded = spool.ErrFull
 	if page := s.get(http.StatusServiceUnavailable, "/requests/"+id); strings.Contains(page, "Because") || !strings.Contains(page, "Try again") {
 		t.Errorf("a read that cannot be recorded: %s", page)
