@@ -396,3 +396,17 @@ func TestLocalPath(t *testing.T) {
 		}
 	}
 }
+
+// The document names the cookie as a way in wherever a key is one.
+func TestDocumentNamesTheSession(t *testing.T) {
+	t.Parallel()
+	if name, _ := theDocument().at("/components/securitySchemes/session/name"); name != sessionCookie {
+		t.Errorf("the document's cookie is %v", name)
+	}
+	for path, item := range theDocument().root["paths"].(map[string]any) {
+		ways := item.(map[string]any)["get"].(map[string]any)["security"]
+		if text := fmt.Sprint(ways); text != "[]" && text != "[map[bearer:[]] map[session:[]]]" {
+			t.Errorf("%s is open to %s", path, text)
+		}
+	}
+}
