@@ -39,6 +39,9 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 	for _, state := range []string{"sealed", "corrected", "unchanged", "waits"} {
 		m.days.WithLabelValues(state)
 	}
+	for _, table := range []string{"requests", "charges"} {
+		m.rows.WithLabelValues(table)
+	}
 	return m
 }
 

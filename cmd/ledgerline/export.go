@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/money"
 	"github.com/ledgerline/ledgerline/retention"
 )
@@ -90,10 +93,54 @@ each event_id, by revision.`,
 	cmd.Flags().StringVar(&from, "from", "", "first day, UTC, such as 2026-11-01 (default: the first there is)")
 	cmd.Flags().StringVar(&until, "to-day", "", "day after the last, UTC (default: the last closed one is the last)")
 	cmd.Flags().StringVar(&o.Class, "class", "", "only this retention class")
-	cmd.Flags().DurationVar(&o.Grace, "grace", time.Hour, "how long after its end a day is closed")
+	cmd.Flags().DurationVar(&o.Grace, "grace", exportGrace, "how long after its end a day is closed")
 	cmd.Flags().BoolVar(&o.DryRun, "dry-run", false, "say what would be written and write nothing")
 	return cmd
 }
+
+func registerExportTo(cmd *cobra.Command, to *string) {
+	cmd.Flags().StringVar(to, "export-to", "", "export closed days to this folder or s3://bucket/prefix every ten minutes, as ledgerline export does (default: no exports)")
+}
+
+// exportClosed is the job: what ledgerline export does. A place that is away is no reason to end the other jobs: the next tick
+// tries again, and the metrics tell since when.
+func exportClosed(ctx context.Context, topic, to string, db *clickhouse.DB, metrics *retention.Metrics, log *slog.Logger) error {
+	if to == "" {
+		return nil
+	}
+	began := time.Now()
+	result, err := func() (retention.Result, error) {
+		target, err := openTarget(to, true)
+		if err != nil {
+			return retention.Result{}, err
+		}
+		defer target.Close()
+		unlock, err := target.lock()
+		if err != nil {
+			return retention.Result{}, err
+		}
+		defer unlock()
+		return retention.Export(ctx, db, retention.Options{
+			Topic: topic, Target: target.name, Objects: target.Objects, Scratch: target.scratch, Grace: exportGrace, Now: time.Now, Logger: log, Metrics: metrics,
+		})
+	}()
+	written := 0
+	for _, d := range result.Days {
+		if d.State == "sealed" || d.State == "corrected" {
+			written++
+		}
+	}
+	if written > 0 {
+		log.Info("exported", "to", to, "days", written, "through_seq", result.Through, "seconds", time.Since(began).Seconds())
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, errExporting) {
+		log.Error("the export did not end; it goes on in ten minutes", "to", to, "err", err)
+	}
+	return nil
+}
+
+// exportGrace is how long after its end a day is closed.
+const exportGrace = time.Hour
 
 // printExport says what became of the days; unchanged ones are only counted.
 func printExport(out io.Writer, target string, r retention.Result) {

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"log/slog"
 	"maps"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/ledgerline/ledgerline/retention"
 )
@@ -189,4 +195,30 @@ func TestExportDiskFull(t *testing.T) {
 		t.Error("after the disk was full the folder is another")
 	}
 	b.sealedOK(t)
+}
+
+// The job exports what the command does, counts it, and outlives a place that it cannot write to.
+func TestExportJob(t *testing.T) {
+	b := exportBed(t)
+	registry := prometheus.NewRegistry()
+	metrics := retention.NewMetrics(registry)
+	var said bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&said, nil))
+	dir := b.path("exports")
+	for _, to := range []string{"", dir, dir, filepath.Join(b.path("data"), "no\x00folder")} {
+		if err := exportClosed(t.Context(), benchTopic, to, b.db, metrics, log); err != nil {
+			t.Errorf("to %q: %v", to, err)
+		}
+	}
+	if got := strings.Count(said.String(), "msg=exported"); got != 1 || !strings.Contains(said.String(), "the export did not end") {
+		t.Errorf("said %d times that something was exported:\n%s", got, said.String())
+	}
+	b.sealedOK(t)
+	text := httptest.NewRecorder()
+	promhttp.HandlerFor(registry, promhttp.HandlerOpts{}).ServeHTTP(text, httptest.NewRequest(http.MethodGet, "/", nil))
+	for _, want := range []string{`ledgerline_export_days_total{state="sealed"} 4`, `ledgerline_export_days_total{state="unchanged"} 4`, `ledgerline_export_rows_total{table="requests"} 20000`} {
+		if !strings.Contains(text.Body.String(), want) {
+			t.Errorf("no %s in\n%s", want, text.Body.String())
+		}
+	}
 }

@@ -16,16 +16,17 @@ import (
 	"github.com/ledgerline/ledgerline/anomaly"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/kafka"
+	"github.com/ledgerline/ledgerline/retention"
 )
 
 func jobsCommand() *cobra.Command {
 	var engines engineFlags
 	var admin adminFlags
 	var logs logFlags
-	var dir string
+	var dir, exportTo string
 	cmd := &cobra.Command{
 		Use:   "jobs",
-		Short: "Run only the jobs: rollups, findings, budgets, alerts; of several processes one is elected to do the work",
+		Short: "Run only the jobs: rollups, findings, budgets, alerts, exports; of several processes one is elected to do the work",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log := logs.logger(cmd.ErrOrStderr())
@@ -41,7 +42,7 @@ func jobsCommand() *cobra.Command {
 			defer close()
 			group, ctx := errgroup.WithContext(cmd.Context())
 			group.Go(func() error { return admin.serve(ctx, engines.data, registry, log) })
-			group.Go(func() error { return runJobs(ctx, engines.topics, cfg, db, rules, registry, log) })
+			group.Go(func() error { return runJobs(ctx, engines.topics, cfg, db, rules, exportTo, registry, log) })
 			return group.Wait()
 		},
 	}
@@ -51,13 +52,15 @@ func jobsCommand() *cobra.Command {
 	admin.register(cmd)
 	logs.register(cmd)
 	cmd.Flags().StringVar(&dir, "governance", "", "folder of governance files; without it nobody is told of budgets and findings")
+	registerExportTo(cmd, &exportTo)
 	return cmd
 }
 
 // runJobs waits to be elected and then ticks until ctx ends or the election is lost. What is stale is decided from tables at each
-// tick, so a missed tick loses nothing. Without rules nobody is told anything.
-func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, rules *folder, registry prometheus.Registerer, log *slog.Logger) error {
-	rollups, detections := aggregate.NewMetrics(registry), anomaly.NewMetrics(registry)
+// tick, so a missed tick loses nothing. Without rules nobody is told anything, and without
+// a place to export to nothing is exported.
+func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB, rules *folder, exportTo string, registry prometheus.Registerer, log *slog.Logger) error {
+	rollups, detections, exports := aggregate.NewMetrics(registry), anomaly.NewMetrics(registry), retention.NewMetrics(registry)
 	alerts := newAlerts(db, rules, registry, log)
 	return kafka.Consume(ctx, kafka.GroupConfig{Config: cfg, Group: t.jobs(), Topic: t.jobs(), Logger: log},
 		func(ctx context.Context, g *kafka.Generation) error {
@@ -85,6 +88,7 @@ func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB,
 			err := errors.Join(
 				tick("5s", "the rollup", func() error { return rollup(ctx, t.events(), db, rollups, log) }),
 				tick("30s", "the detection", func() error { return detect(ctx, db, detections, log) }),
+				tick("10m", "the export", func() error { return exportClosed(ctx, t.events(), exportTo, db, exports, log) }),
 			)
 			if err != nil {
 				return err

@@ -26,6 +26,8 @@ type line struct {
 	proxy   proxyFlags
 	api     apiFlags
 
+	exportTo string
+
 	cfg     kafka.Config
 	db      *clickhouse.DB
 	records *spool.Spool
@@ -77,7 +79,7 @@ func (l *line) run(ctx context.Context, log *slog.Logger, fetch embedded.Progres
 	defer stopBooks()
 	books, booksCtx := errgroup.WithContext(booksCtx)
 	books.Go(func() error { return runIngest(booksCtx, l.engines.topics, cfg, db, registry, log) })
-	books.Go(func() error { return runJobs(booksCtx, l.engines.topics, cfg, db, rules, registry, log) })
+	books.Go(func() error { return runJobs(booksCtx, l.engines.topics, cfg, db, rules, l.exportTo, registry, log) })
 
 	clients, clientsCtx := errgroup.WithContext(ctx)
 	proxyReady, apiReady := make(chan struct{}), make(chan struct{})

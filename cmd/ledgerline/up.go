@@ -41,6 +41,7 @@ Point clients at the proxy by their base URL and a virtual key:
 	l.engines.registerClickHouse(cmd)
 	l.proxy.register(cmd)
 	l.api.register(cmd)
+	registerExportTo(cmd, &l.exportTo)
 	logs.register(cmd)
 	return cmd
 }
