@@ -179,7 +179,7 @@ func (b *ingestBench) fill(ctx context.Context, dir string, engines *engineFlags
 		return 0, err
 	}
 	defer events.Close()
-	h := newHistory(snapshot, make([]byte, 32), 1, time.Now().UTC())
+	h := newHistory(snapshot, make([]byte, 32), 1)
 	habits, err := h.habits()
 	if err != nil {
 		return 0, err

@@ -16,17 +16,22 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline/ledgerline/aggregate"
+	"github.com/ledgerline/ledgerline/anomaly"
 	"github.com/ledgerline/ledgerline/api"
 	"github.com/ledgerline/ledgerline/ingest"
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/kafka"
+	"github.com/ledgerline/ledgerline/internal/money"
 	"github.com/ledgerline/ledgerline/internal/simulate"
 	"github.com/ledgerline/ledgerline/internal/spool"
+	"github.com/ledgerline/ledgerline/lineage"
+	"github.com/ledgerline/ledgerline/retention"
 )
 
 const historyDays = 60
@@ -69,7 +74,9 @@ type demo struct {
 	began    time.Time
 	out, err io.Writer
 
-	keys map[string]string // virtual keys by id
+	keys    map[string]string // virtual keys by id
+	spike   string            // the use case with the planted spike
+	webhook *demoWebhook
 }
 
 func (d *demo) run(ctx context.Context, log *slog.Logger) error {
@@ -81,9 +88,13 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) error {
 	if d.keys, err = writeDemoGovernance(d.proxy.governance, "http://"+listener.Addr().String()); err != nil {
 		return err
 	}
-	if err := d.estimate(ctx, time.Now().UTC()); err != nil {
+	if err := d.makePlan(ctx, time.Now().UTC()); err != nil {
 		return err
 	}
+	if d.webhook, err = startDemoWebhook(); err != nil {
+		return err
+	}
+	defer d.webhook.server.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	provider, stopProvider := context.WithCancel(context.WithoutCancel(ctx)) // ends after the proxy
@@ -96,17 +107,21 @@ func (d *demo) run(ctx context.Context, log *slog.Logger) error {
 	return group.Wait()
 }
 
-// estimate makes the estimates of the use cases those of a company of the demo's size.
-func (d *demo) estimate(ctx context.Context, now time.Time) error {
+// makePlan decides what is planted and makes the governance files fit.
+func (d *demo) makePlan(ctx context.Context, now time.Time) error {
 	snapshot, err := governance.Load(d.proxy.governance)
 	if err != nil {
 		return err
 	}
-	estimates, err := newHistory(snapshot, nil, d.seed, now).estimates(ctx, now)
+	p, err := newHistory(snapshot, nil, d.seed).plan(ctx, now.Truncate(24*time.Hour)) // the same all day
 	if err != nil {
-		return fmt.Errorf("estimate the demo's use cases: %w", err)
+		return fmt.Errorf("plan the demo: %w", err)
 	}
-	return writeDemoEstimates(d.proxy.governance, estimates)
+	d.spike = p.spike
+	if err := setDemoFigures(d.proxy.governance, "estate.yaml", "estimate_monthly_usd", p.estimates); err != nil {
+		return err
+	}
+	return setDemoFigures(d.proxy.governance, "budgets.yaml", "amount_usd", p.budgets)
 }
 
 func (d *demo) head(format string, args ...any) {
@@ -141,6 +156,9 @@ func (d *demo) tell(ctx context.Context) error {
 	if err := d.settle(ctx); err != nil {
 		return err
 	}
+	if err := d.raiseBudgets(ctx, now); err != nil {
+		return err
+	}
 	roleKeys := map[api.Scope]string{}
 	for _, scope := range api.Scopes {
 		key, err := d.line.keys.Replace("demo-"+string(scope), scope)
@@ -166,6 +184,26 @@ func (d *demo) tell(ctx context.Context) error {
 		return err
 	}
 
+	d.head("where that answer came from  (GET /v1/trace/%s)", shown)
+	if err := d.showTrace(ctx, apiURL, shown, roleKeys[api.Compliance]); err != nil {
+		return err
+	}
+
+	d.head("ledgerline findings: what was planted, and why it is unusual")
+	if err := d.showFindings(ctx, now); err != nil {
+		return err
+	}
+
+	d.head("an alert, as it went to the Slack webhook that the demo listens on")
+	if err := d.showAlert(ctx, now); err != nil {
+		return err
+	}
+
+	d.head("ledgerline export")
+	if err := d.export(ctx, now); err != nil {
+		return err
+	}
+
 	d.head("ledgerline verify books")
 	if err := verifyBooks(ctx, d.engines.topics, d.cfg, d.db, slog.New(slog.DiscardHandler), d.out); err != nil {
 		return err
@@ -174,7 +212,7 @@ func (d *demo) tell(ctx context.Context) error {
 	d.head("shown in %.0f s; now yours", time.Since(d.began).Seconds())
 	fmt.Fprintf(d.out, "  proxy     OPENAI_BASE_URL=%s/v1  ANTHROPIC_BASE_URL=%s\n", proxyURL, proxyURL)
 	fmt.Fprintf(d.out, "            virtual key of engineering: %s\n", d.keys["devtools"])
-	fmt.Fprintf(d.out, "  API       %s\n", apiURL)
+	fmt.Fprintf(d.out, "  pages     %s  (log in with one of these keys)\n", apiURL)
 	for _, scope := range api.Scopes {
 		fmt.Fprintf(d.out, "            %-10s %s\n", scope, roleKeys[scope])
 	}
@@ -231,7 +269,9 @@ func (d *demo) history(ctx context.Context, now time.Time) error {
 
 	set := countProgress(d.err, "days of history", historyDays)
 	calls := 0
-	err = newHistory(snapshot, secret, d.seed, now).write(ctx, from, to, func(e *event.Event) error {
+	h := newHistory(snapshot, secret, d.seed)
+	h.spike, h.spikeDay = d.spike, now.Truncate(24*time.Hour).AddDate(0, 0, -1)
+	err = h.write(ctx, from, to, func(e *event.Event) error {
 		calls++
 		_, err := records.Record(e)
 		return err
@@ -311,9 +351,9 @@ type shownRequest struct {
 	}
 }
 
-// showRequest asks the API for a request, as compliance would.
-func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, apiURL+"/v1/requests/"+id, nil)
+// getJSON asks the API with a key.
+func getJSON(ctx context.Context, url, key string, to any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
@@ -328,10 +368,15 @@ func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
 		return err
 	}
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask for request %s: %s: %s", id, response.Status, text)
+		return fmt.Errorf("GET %s: %s: %s", url, response.Status, text)
 	}
+	return json.Unmarshal(text, to)
+}
+
+// showRequest asks the API for a request, as compliance would.
+func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
 	var r shownRequest
-	if err := json.Unmarshal(text, &r); err != nil {
+	if err := getJSON(ctx, apiURL+"/v1/requests/"+id, key, &r); err != nil {
 		return err
 	}
 	var rows [][]string
@@ -353,5 +398,135 @@ func (d *demo) showRequest(ctx context.Context, apiURL, id, key string) error {
 	rows = append(rows, []string{"", "total", "", "", r.Cost, "", ""})
 	printTable(d.out, []string{"attempt", "class", "tokens", "USD per million", "cost USD", "status", "price"}, rows, 0, 2, 3, 4)
 	fmt.Fprintf(d.out, "\n  why    %s\n  event  %s/%d/%d, SHA-256 %s\n", r.Decision.Why, r.Event.Topic, r.Event.Partition, r.Event.Offset, r.Event.Digest)
+	return nil
+}
+
+// showTrace asks the API where an answer came from, as compliance would.
+func (d *demo) showTrace(ctx context.Context, apiURL, id, key string) error {
+	var t lineage.Trace
+	if err := getJSON(ctx, apiURL+"/v1/trace/"+id, key, &t); err != nil {
+		return err
+	}
+	return printTrace(d.out, &t)
+}
+
+// showFindings looks for findings and shows those of use cases of yesterday and of this month.
+func (d *demo) showFindings(ctx context.Context, now time.Time) error {
+	// The jobs look too: what they found meanwhile is as good.
+	_, err := anomaly.Detect(ctx, d.db, anomaly.Options{Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil && !errors.Is(err, anomaly.ErrMoved) && !errors.Is(err, anomaly.ErrOvertaken) {
+		return err
+	}
+	asOf, err := anomaly.Latest(ctx, d.db)
+	if err != nil {
+		return err
+	}
+	yesterday := anomaly.DayOf(now) - 1
+	month := anomaly.DayOf(yesterday.Time().AddDate(0, 0, 1-yesterday.Time().Day()))
+	for _, kind := range []struct {
+		name string
+		day  anomaly.Day
+		most uint64
+	}{{anomaly.Anomaly, yesterday, 1}, {anomaly.Drift, month, 2}} {
+		found, err := anomaly.List(ctx, d.db, anomaly.Query{
+			AsOf: asOf, From: kind.day, To: kind.day + 1, Kind: []string{kind.name}, Dimension: []string{"use_case"}, State: []string{anomaly.Open}, Limit: kind.most,
+		})
+		if err != nil {
+			return err
+		}
+		for i := range found {
+			found[i].Top = found[i].Top[:min(len(found[i].Top), 1)]
+		}
+		printFindings(d.out, found, aggregate.Complete(asOf))
+	}
+	return nil
+}
+
+// raiseBudgets looks at the budgets now, rather than when the jobs do it next; the jobs send what it raises.
+func (d *demo) raiseBudgets(ctx context.Context, now time.Time) error {
+	quiet := slog.New(slog.DiscardHandler)
+	rules, err := openFolder(d.proxy.governance, quiet)
+	if err != nil {
+		return err
+	}
+	return newAlerts(d.db, rules, prometheus.NewRegistry(), quiet).raiseBudgets(ctx, rules.snapshot(), now)
+}
+
+// showAlert waits for the message that little is left of a budget. Who was told by an earlier run is not told again.
+func (d *demo) showAlert(ctx context.Context, now time.Time) error {
+	snapshot, err := governance.Load(d.proxy.governance)
+	if err != nil {
+		return err
+	}
+	report, err := aggregate.Budgets(ctx, d.db, budgetsNamed(snapshot.Budgets(), tight), now)
+	if err != nil {
+		return err
+	}
+	state := &report.States[0]
+	if !state.Crossed(state.Budget.Soft[0]) {
+		fmt.Fprintf(d.out, "  none: the period of %s has just begun\n", tight)
+		return nil
+	}
+	alert := budgetAlerts(state, "", report.CompleteThrough)[0]
+	known, err := anomaly.Alerts(ctx, d.db, anomaly.AlertQuery{States: []string{anomaly.Delivered}, Limit: 1000})
+	if err != nil {
+		return err
+	}
+	for _, k := range known {
+		if k.ID == anomaly.AlertID(alert.Kind, alert.Subject) && k.RaisedAt.Before(d.began) {
+			fmt.Fprintf(d.out, "  none: %s was told at %s\n", alert.Title, k.RaisedAt.Format(time.RFC3339))
+			return nil
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	m, err := d.webhook.wait(ctx, alert.Title)
+	if err != nil {
+		return err
+	}
+	m.print(d.out)
+	return nil
+}
+
+// export writes the closed days of two weeks beside the data and says what lies there.
+func (d *demo) export(ctx context.Context, now time.Time) error {
+	target, err := openTarget(filepath.Join(d.engines.data, "exports"), true)
+	if err != nil {
+		return err
+	}
+	defer target.Close()
+	unlock, err := target.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	began := time.Now()
+	var bar func(int)
+	progress := func(done, total int) {
+		if bar == nil {
+			bar = countProgress(d.err, "days", total)
+		}
+		bar(done)
+	}
+	result, err := retention.Export(ctx, d.db, retention.Options{
+		Topic: d.engines.topics.events(), Target: target.name, Objects: target.Objects, Scratch: target.scratch,
+		From: now.AddDate(0, 0, -14).Truncate(24 * time.Hour), Grace: time.Hour, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Progress: progress,
+	})
+	if err != nil {
+		return err
+	}
+	var requests, entries uint64
+	var bytes int64
+	var cost money.Sum
+	written := 0
+	for _, day := range result.Days {
+		if day.State != "unchanged" {
+			requests, entries, bytes, cost = requests+day.Requests, entries+day.Entries, bytes+day.Bytes, cost.Plus(day.Cost)
+			written++
+		}
+	}
+	fmt.Fprintf(d.out, "  %s days of a retention class sealed in %.1f s: %s requests, %s entries, %s USD, %s bytes of Parquet, each file read back\n",
+		thousands(written), time.Since(began).Seconds(), thousands(requests), thousands(entries), cost, thousands(bytes))
+	fmt.Fprintf(d.out, "  duckdb -c \"SELECT team, sum(cost) FROM read_parquet('%s/charges/**/*.parquet') GROUP BY team\"\n", target.name)
 	return nil
 }

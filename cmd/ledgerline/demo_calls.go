@@ -45,6 +45,7 @@ func demoCalls(seed uint64) []demoCall {
 			headers: map[string]string{"Ledger-Use-Case": "incident-summary", "Simulate-Usage": usage(2750, 433, 2048), "Simulate-Latency": "first=20ms,chunk=2ms"}},
 		{what: "first endpoint answers 429, the second serves", key: "casemanager", path: "/v1/chat/completions", body: chat("gpt-5.4", ""),
 			headers: map[string]string{"Ledger-Use-Case": "kyc-review", "Ledger-User": "dora", "Simulate-Usage": usage(12040, 880, 0),
+				"Ledger-Sources": `"snowflake://example-eu1|KYC.MART.CUSTOMER_FILE";v="2026-11-24T06:00:00Z";role=context;n=1`,
 				"Simulate-Fault": "status=429,times=1", "Simulate-Call": fmt.Sprint("demo-", time.Now().UnixNano())}},
 		{what: "client leaves in the middle of a stream", key: "loandesk", path: "/v1/chat/completions", body: chat("gpt-5-mini", `,"stream":true`), leave: true,
 			headers: map[string]string{"Ledger-Use-Case": "loan-explanation", "Simulate-Usage": usage(5210, 377, 0), "Simulate-Chunks": "40", "Simulate-Latency": "first=10ms,chunk=5ms"}},

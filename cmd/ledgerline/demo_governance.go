@@ -79,32 +79,32 @@ func writeDemoGovernance(dir, provider string) (keys map[string]string, err erro
 	return keys, nil
 }
 
-// writeDemoEstimates sets what the use cases were estimated at, in dollars a month by id.
-func writeDemoEstimates(dir string, estimates map[string]string) error {
-	name := filepath.Join(dir, "estate.yaml")
+// setDemoFigures sets a member of the entries of a file, by their ids.
+func setDemoFigures(dir, file, member string, figures map[string]string) error {
+	name := filepath.Join(dir, file)
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return fmt.Errorf("read the demo's estimates: %w", err)
+		return fmt.Errorf("read the demo's %s: %w", file, err)
 	}
+	line := regexp.MustCompile(`^(\s*` + member + `:).*`)
 	lines := strings.Split(string(text), "\n")
-	useCase := ""
-	for i, line := range lines {
-		if m := idLine.FindStringSubmatch(line); m != nil {
-			useCase = m[1]
+	id := ""
+	for i := range lines {
+		if m := idLine.FindStringSubmatch(lines[i]); m != nil {
+			id = m[1]
 		}
-		if estimate := estimates[useCase]; estimate != "" {
-			lines[i] = estimateLine.ReplaceAllString(line, fmt.Sprintf("${1} %q", estimate))
+		if figure := figures[id]; figure != "" {
+			lines[i] = line.ReplaceAllString(lines[i], fmt.Sprintf("${1} %q", figure))
 		}
 	}
 	if err := os.WriteFile(name, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
-		return fmt.Errorf("write the demo's estimates: %w", err)
+		return fmt.Errorf("write the demo's %s: %w", file, err)
 	}
 	return nil
 }
 
 var (
 	idLine         = regexp.MustCompile(`^\s*- id:\s*(\S+)`)
-	estimateLine   = regexp.MustCompile(`^(\s*estimate_monthly_usd:).*`)
 	baseURLLine    = regexp.MustCompile(`^(\s*base_url:).*`)
 	credentialLine = regexp.MustCompile(`credential: \{env: \w+`)
 )

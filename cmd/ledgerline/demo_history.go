@@ -1,15 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ledgerline/ledgerline/ingest"
@@ -26,19 +29,13 @@ type history struct {
 	secret   []byte
 	seed     uint64
 	keys     map[string]string // id of a virtual key that may call for a use case
-
-	// What is planted, so that there is something to find.
-	spike    string    // a use case that costs many times as much
-	spikeDay time.Time // on this day
-	drifts   string    // a use case that was estimated too low
+	spike    string            // the use case that costs many times as much on spikeDay; empty: none
+	spikeDay time.Time
 }
 
-// newHistory plants a spike yesterday and a use case that was estimated too low, which ones depends on the seed.
-func newHistory(s *governance.Snapshot, secret []byte, seed uint64, now time.Time) *history {
-	h := &history{snapshot: s, secret: secret, seed: seed, keys: map[string]string{}, spikeDay: now.Truncate(24*time.Hour).AddDate(0, 0, -1)}
-	useCases := s.UseCases()
-	at := int(seed % uint64(len(useCases)))
-	h.spike, h.drifts = useCases[at].ID, useCases[(at+5)%len(useCases)].ID
+// newHistory is a history without a spike.
+func newHistory(s *governance.Snapshot, secret []byte, seed uint64) *history {
+	h := &history{snapshot: s, secret: secret, seed: seed, keys: map[string]string{}}
 	for _, k := range s.Keys() {
 		for _, u := range k.UseCases {
 			if !k.Disabled && h.keys[u] == "" {
@@ -76,7 +73,7 @@ func (h *history) habits() ([]habit, error) {
 	for i, u := range h.snapshot.UseCases() {
 		r := rand.New(rand.NewPCG(h.seed, uint64(i)))
 		b := habit{
-			useCase: u, calls: 25 + 90*r.Float64(), weekend: 0.05 + 0.4*r.Float64(), growth: 1 + 0.012*r.Float64(),
+			useCase: u, calls: 25 + 90*r.Float64(), weekend: 0.05 + 0.4*r.Float64(), growth: 1 + 0.004*r.Float64(),
 			input: 3200 * math.Exp(2.2*r.Float64()), output: 480 * math.Exp(2*r.Float64()), cached: 0.7 * r.Float64(),
 			users: 3 + r.IntN(20), failures: 0.002 + 0.03*r.Float64(),
 		}
@@ -160,37 +157,77 @@ func (h *history) write(ctx context.Context, from, to time.Time, record func(*ev
 	}
 }
 
-// estimates is what each use case should have been estimated at, in whole dollars a month: the cost of its last 30 days before
-// to. The one of h.drifts was estimated a good deal lower.
-func (h *history) estimates(ctx context.Context, to time.Time) (map[string]string, error) {
-	spent := map[string]money.Sum{}
-	since := event.At(to.AddDate(0, 0, -30))
-	err := h.write(ctx, to.AddDate(0, 0, -historyDays), to, func(e *event.Event) error {
-		if e.Time < since {
-			return nil
-		}
+// plan is what the demo plants in the history, so that there is something to find, and the figures of its governance files that
+// fit a company of its size.
+type plan struct {
+	spike     string            // the use case that costs many times as much yesterday
+	estimates map[string]string // by use case, dollars a month: of one of them a good deal too low
+	budgets   map[string]string // by id, dollars a period: of one of them little is left
+}
+
+// tight is the budget of which little is left.
+const tight = "lending-month"
+
+// plan looks at what the history without a spike costs. What is planted where depends on the seed.
+func (h *history) plan(ctx context.Context, now time.Time) (plan, error) {
+	useCases, budgets := map[string]money.Sum{}, map[string]money.Sum{}
+	err := h.write(ctx, now.AddDate(0, 0, -historyDays), now, func(e *event.Event) error {
 		derived, err := ingest.Derive(e, h.snapshot)
-		if err == nil {
-			spent[derived.UseCase] = spent[derived.UseCase].Add(money.Pico(derived.Cost.Value))
+		if err != nil {
+			return err
 		}
-		return err
+		cost := money.Pico(derived.Cost.Value)
+		useCases[derived.UseCase] = useCases[derived.UseCase].Add(cost)
+		for _, b := range h.snapshot.Budgets() {
+			if from, _ := b.Bounds(now); e.Time >= event.At(from) && counts(b, &derived) {
+				budgets[b.ID] = budgets[b.ID].Add(cost)
+			}
+		}
+		return nil
 	}, func(int) {})
 	if err != nil {
-		return nil, err
+		return plan{}, err
 	}
-	all := map[string]string{}
-	for useCase, sum := range spent {
-		pico, err := sum.Pico()
-		if err != nil {
-			return nil, err
+	dearest := slices.SortedFunc(maps.Keys(useCases), func(a, b string) int {
+		return cmp.Or(useCases[b].Minus(useCases[a]).Sign(), strings.Compare(a, b))
+	})
+	p := plan{spike: dearest[h.seed%3], estimates: map[string]string{}, budgets: map[string]string{}}
+	for useCase, sum := range useCases {
+		percent := int64(100) * 30 / historyDays
+		if useCase == dearest[(h.seed+1)%3] {
+			percent = percent * 2 / 3
 		}
-		dollars := int64(pico/1e12) + 1
-		if useCase == h.drifts {
-			dollars = dollars*7/10 + 1
+		if p.estimates[useCase], err = dollars(sum, percent); err != nil {
+			return p, err
 		}
-		all[useCase] = strconv.FormatInt(dollars, 10)
 	}
-	return all, nil
+	for _, b := range h.snapshot.Budgets() {
+		percent := int64(250)
+		if b.ID == tight {
+			percent = 118
+		}
+		if p.budgets[b.ID], err = dollars(budgets[b.ID], percent); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+// counts reports whether a call counts for a budget.
+func counts(b *governance.Budget, d *ingest.Derived) bool {
+	has := map[string]string{"business_unit": d.BusinessUnit, "team": d.Team, "project": d.Project, "user": d.User, "application": d.Application, "use_case": d.UseCase}
+	for dimension, values := range b.For {
+		if !slices.Contains(values, has[dimension]) {
+			return false
+		}
+	}
+	return true
+}
+
+// dollars is a percentage of a sum in whole dollars, at least one.
+func dollars(sum money.Sum, percent int64) (string, error) {
+	pico, err := sum.Pico()
+	return strconv.FormatInt(int64(pico)/1e12*percent/100+1, 10), err
 }
 
 // call is one made-up call.

@@ -23,9 +23,26 @@ func TestDemo(t *testing.T) {
 		}
 		return row, string(text)
 	}
+	story := []*regexp.Regexp{
+		regexp.MustCompile(`(?m)^  ├─ \S+ KYC\.MART\.CUSTOMER_FILE @\S+ · declared · `),
+		regexp.MustCompile(`(?m)^\S+  anomaly use_case=\S+  [0-9.]+ USD  `),
+		regexp.MustCompile(`(?m)^\S+  drift use_case=\S+  [0-9.]+ USD  `),
+		regexp.MustCompile(`(?m)^  │ Lending: 80 % of the budget .* is spent$|^  none: the period of \S+ has just begun$`),
+		regexp.MustCompile(`(?m)^  [1-9][0-9]* days of a retention class sealed in `),
+		regexp.MustCompile(`(?m)^  entries = sealed files +[1-9][0-9,]* +0  ok$`),
+	}
+	whole := func(out string) {
+		t.Helper()
+		for _, part := range story {
+			if !part.MatchString(out) {
+				t.Errorf("nothing in it matches %s:\n%s", part, out)
+			}
+		}
+	}
 	data := t.TempDir()
 	first, out := run(data)
 	t.Log("\n" + out)
+	whole(out)
 	again, out := run(data)
 	if again == first {
 		t.Errorf("the live calls of the second run are not in its total: %s", again)
@@ -33,7 +50,12 @@ func TestDemo(t *testing.T) {
 	if regexp.MustCompile(`history: [0-9]{2},`).MatchString(out) {
 		t.Errorf("the second run made the history again:\n%s", out)
 	}
-	if other, _ := run(t.TempDir(), "--seed", "2"); other == first {
+	if !regexp.MustCompile(`(?m)^  none: .* was told at `).MatchString(out) {
+		t.Errorf("the second run told the alert again:\n%s", out)
+	}
+	other, out := run(t.TempDir(), "--seed", "2")
+	if other == first {
 		t.Errorf("another seed gave the same total: %s", other)
 	}
+	whole(out)
 }
