@@ -116,7 +116,7 @@ func (o *Outbox) answered(channel, kind string, response *http.Response, said []
 		}
 	}
 	r.final = slices.Contains(refusedForGood, status)
-	r.unsure = status/100 == 2 || status/100 == 5
+	r.unsure = status/100 == 2 || status/100 == 5 && status != http.StatusServiceUnavailable // which says that nothing was done
 	if text := response.Header.Get("Retry-After"); text != "" {
 		if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 {
 			r.after = time.Duration(min(seconds, int(longestRetryAfter/time.Second))) * time.Second

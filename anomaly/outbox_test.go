@@ -255,6 +255,9 @@ func TestOutboxWebhookAwayForAnHour(t *testing.T) {
 			told := map[string]int{}
 			for _, m := range b.slack.messages() {
 				told[m.id]++
+				if strings.Contains(m.text, "repeat") {
+					t.Error("a message that cannot be a repeat says so")
+				}
 			}
 			for n := range 2 {
 				if told[AlertID("budget", alert(n).Subject)] != 1 {

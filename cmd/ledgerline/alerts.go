@@ -201,21 +201,19 @@ func (a *alerts) raiseBudgets(ctx context.Context, s *governance.Snapshot, now t
 func budgetAlerts(s *aggregate.BudgetState, publicURL string, complete time.Time) []anomaly.Alert {
 	b := s.Budget
 	period := periodName(b, s.From)
-	amount, left := shown(s.Amount(), []money.Sum{s.Spent.Cost, s.Remaining()})
-	text := fmt.Sprintf("%s of %s is spent in %s (%s %%), as far as the books are complete: through %s.", left[0], amount, period, s.Percent(), complete.Format("2 Jan 2006 15:04 UTC"))
+	d := decimalsOf(s.Amount())
+	text := fmt.Sprintf("%s of %s is spent in %s (%s %%), as far as the books are complete: through %s.", d.text(s.Spent.Cost), d.text(s.Amount()), period, s.Percent(), complete.Format("2 Jan 2006 15:04 UTC"))
 	if s.Spent.Unpriced > 0 {
 		text += fmt.Sprintf(" It is at least that: %s entries have no price.", thousands(s.Spent.Unpriced))
 	}
-	_, before := shown(s.Spent.Cost, []money.Sum{s.Before.Cost, s.Change()})
 	facts := []anomaly.Fact{
 		{Name: "Budget", Value: b.ID}, {Name: "Owner", Value: b.Owner}, {Name: "Counts", Value: scope(b)},
-		{Name: "Left", Value: left[1]}, {Name: "Ends", Value: s.To.Add(-time.Second).In(b.TimeZone).Format("2 January 2006 15:04 MST")},
-		{Name: "Same point of " + periodName(b, s.BeforeFrom), Value: before[0]},
+		{Name: "Left", Value: d.less(s.Amount(), s.Spent.Cost)}, {Name: "Ends", Value: s.To.Add(-time.Second).In(b.TimeZone).Format("2 January 2006 15:04 MST")},
+		{Name: "Same point of " + periodName(b, s.BeforeFrom), Value: d.text(s.Before.Cost)},
 	}
 	estimate := ""
 	if f := s.Forecast; f != nil {
-		whole, _ := shown(f.Amount, nil)
-		facts = append(facts, anomaly.Fact{Name: "By its end (estimate)", Value: fmt.Sprintf("about %s, from the weekdays of the last %d days", whole, f.Days)})
+		facts = append(facts, anomaly.Fact{Name: "By its end (estimate)", Value: fmt.Sprintf("about %s, from the weekdays of the last %d days", d.text(f.Amount), f.Days)})
 		if !f.UsedUp.IsZero() {
 			estimate = " By this estimate the amount is used up on " + f.UsedUp.In(b.TimeZone).Format("Monday 2 January") + "."
 		}
@@ -263,16 +261,17 @@ func budgetPage(s *aggregate.BudgetState) url.Values {
 // budgetWhy is why a budget's spend moved: lines whose amounts each sum to the change.
 func budgetWhy(s *aggregate.BudgetState) []string {
 	calls, each := s.Causes()
-	change, parts := shown(s.Change(), []money.Sum{calls, each})
+	d := decimalsOf(s.Amount())
+	parts := d.parts([]money.Sum{calls, each})
 	why := []string{fmt.Sprintf("%s against the same point of %s: %s for the number of calls (%s, then %s), %s for what a call costs",
-		plus(change), periodName(s.Budget, s.BeforeFrom), plus(parts[0]), thousands(s.Spent.Requests), thousands(s.Before.Requests), plus(parts[1]))}
+		plus(d.text(s.Change())), periodName(s.Budget, s.BeforeFrom), plus(parts[0]), thousands(s.Spent.Requests), thousands(s.Before.Requests), plus(parts[1]))}
 	for _, m := range s.Movements {
 		movers := m.Top(3)
 		var changes []money.Sum
 		for i := range movers {
 			changes = append(changes, movers[i].Change())
 		}
-		_, parts := shown(s.Change(), changes)
+		parts := d.parts(changes)
 		var texts []string
 		for i := range movers {
 			texts = append(texts, moverName(&movers[i])+" "+plus(parts[i]))
@@ -342,10 +341,10 @@ func findingAlert(f *anomaly.Finding, s *governance.Snapshot) anomaly.Alert {
 	if f.Kind == anomaly.Drift {
 		title = fmt.Sprintf("%s is off its estimate in %s", what, f.Day.Time().Format("January 2006"))
 	}
-	cost, parts := shown(f.Cost, []money.Sum{f.Baseline, f.Change})
+	d := decimalsOf(f.Cost)
 	a := anomaly.Alert{
 		Kind: "finding", Subject: f.ID, Channel: s.FindingsChannel(), Owner: f.Owner, Title: title, Text: f.Sentence,
-		Facts: []anomaly.Fact{{Name: "Cost", Value: cost}, {Name: "Compared with (" + f.Basis + ")", Value: parts[0]}, {Name: "Change", Value: plus(parts[1])}},
+		Facts: []anomaly.Fact{{Name: "Cost", Value: d.text(f.Cost)}, {Name: "Compared with (" + f.Basis + ")", Value: d.text(f.Baseline)}, {Name: "Change", Value: plus(d.less(f.Cost, f.Baseline))}},
 		Next:  "Nothing is blocked. Entries that come late correct the finding or withdraw it.",
 	}
 	if s.PublicURL() != "" {
@@ -358,61 +357,76 @@ func findingAlert(f *anomaly.Finding, s *governance.Snapshot) anomaly.Alert {
 	for i, p := range f.Reason {
 		amounts[i] = p.Amount
 	}
-	_, parts = shown(f.Change, amounts)
+	parts := d.parts(amounts)
 	for i, p := range f.Reason {
 		a.Why = append(a.Why, strings.ReplaceAll(p.Name, "_", " ")+": "+plus(parts[i]))
 	}
 	for _, r := range f.Top {
-		one, _ := shown(r.Cost, nil)
-		a.Why = append(a.Why, "request "+r.ID+": "+one)
+		a.Why = append(a.Why, "request "+r.ID+": "+decimalsOf(r.Cost).text(r.Cost))
 	}
 	return a
 }
 
-// shown is an amount and its parts as people read them: to the cent, or to a millionth where all of it is under ten dollars. The exact
-// amounts are in the API. Cut downwards, so that nothing shows as spent that is not; what the cuts leave over goes to the parts
-// that lost most, so that parts that sum to the amount still do.
-func shown(total money.Sum, parts []money.Sum) (string, []string) {
-	decimals := 2
-	if ten, err := money.ParseSum("10"); err == nil && total.Minus(ten).Sign() < 0 && total.Plus(ten).Sign() > 0 {
-		decimals = 6
+// decimals is to how many digits the amounts of a message are cut, always downwards, so that nothing shows as spent that is not. The
+// exact amounts are in the API.
+type decimals int
+
+// decimalsOf is cents, or millionths where all of it is under ten dollars.
+func decimalsOf(amount money.Sum) decimals {
+	if ten := (money.Sum{}).Add(10_000_000_000_000); amount.Minus(ten).Sign() < 0 && amount.Plus(ten).Sign() > 0 {
+		return 6
 	}
-	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(money.Scale-decimals)), nil)
-	cut := func(s money.Sum) (units, rest *big.Int) {
-		v, _ := new(big.Int).SetString(strings.Replace(s.String(), ".", "", 1), 10)
-		return new(big.Int).DivMod(v, unit, new(big.Int)) // toward minus infinity
-	}
-	whole, _ := cut(total)
-	units, rests := make([]*big.Int, len(parts)), make([]*big.Int, len(parts))
-	var sum money.Sum
-	over := new(big.Int).Set(whole)
-	order := make([]int, len(parts))
+	return 2
+}
+
+// cut is an amount in units of the last digit, and what the cut took, in pico-dollars.
+func (d decimals) cut(s money.Sum) (units, rest *big.Int) {
+	v, _ := new(big.Int).SetString(strings.Replace(s.String(), ".", "", 1), 10)
+	unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(money.Scale-d)), nil)
+	return new(big.Int).DivMod(v, unit, new(big.Int)) // toward minus infinity
+}
+
+// text is an amount as people read it.
+func (d decimals) text(s money.Sum) string {
+	units, _ := d.cut(s)
+	return d.usd(units)
+}
+
+// less is what is left of an amount after a part of it, both as they are shown.
+func (d decimals) less(amount, part money.Sum) string {
+	units, _ := d.cut(amount)
+	gone, _ := d.cut(part)
+	return d.usd(units.Sub(units, gone))
+}
+
+// parts is the parts that sum to an amount, cut so that what is shown of them sums to what is shown of it: what the cuts took goes to
+// those that lost most.
+func (d decimals) parts(parts []money.Sum) []string {
+	var total money.Sum
+	units, rests, order := make([]*big.Int, len(parts)), make([]*big.Int, len(parts)), make([]int, len(parts))
+	over := new(big.Int)
 	for i, p := range parts {
-		units[i], rests[i] = cut(p)
-		sum, order[i] = sum.Plus(p), i
+		units[i], rests[i] = d.cut(p)
+		total, order[i] = total.Plus(p), i
 		over.Sub(over, units[i])
 	}
-	if sum == total {
-		slices.SortStableFunc(order, func(a, b int) int { return rests[b].Cmp(rests[a]) })
-		for _, i := range order[:min(int(over.Int64()), len(order))] {
-			units[i].Add(units[i], big.NewInt(1))
-		}
+	whole, _ := d.cut(total)
+	over.Add(over, whole) // fewer than there are parts
+	slices.SortStableFunc(order, func(a, b int) int { return rests[b].Cmp(rests[a]) })
+	for _, i := range order[:over.Int64()] {
+		units[i].Add(units[i], big.NewInt(1))
 	}
 	texts := make([]string, len(parts))
 	for i := range parts {
-		texts[i] = usd(units[i], decimals)
+		texts[i] = d.usd(units[i])
 	}
-	return usd(whole, decimals), texts
+	return texts
 }
 
-// usd writes units of 10^-decimals dollars.
-func usd(units *big.Int, decimals int) string {
-	digits := new(big.Int).Abs(units).String()
-	for len(digits) <= decimals {
-		digits = "0" + digits
-	}
-	point := len(digits) - decimals
-	whole := digits[:point]
+// usd writes units of the last digit as dollars.
+func (d decimals) usd(units *big.Int) string {
+	digits := fmt.Sprintf("%0*s", int(d)+1, new(big.Int).Abs(units))
+	whole := digits[:len(digits)-int(d)]
 	for i := len(whole) - 3; i > 0; i -= 3 {
 		whole = whole[:i] + "," + whole[i:]
 	}
@@ -420,7 +434,7 @@ func usd(units *big.Int, decimals int) string {
 	if units.Sign() < 0 {
 		sign = "-"
 	}
-	return sign + "USD " + whole + "." + digits[point:]
+	return sign + "USD " + whole + "." + digits[len(digits)-int(d):]
 }
 
 // plus gives an amount that is not negative a sign.

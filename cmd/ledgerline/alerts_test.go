@@ -19,6 +19,7 @@ import (
 
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/aggregate/ledgertest"
+	"github.com/ledgerline/ledgerline/anomaly"
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/money"
@@ -170,10 +171,14 @@ func TestShownAmountsSum(t *testing.T) {
 			parts[i] = money.Sum{}.Add(money.Pico(r.Int64N(1<<(20+r.IntN(40))) - r.Int64N(1<<(20+r.IntN(40)))))
 			total = total.Plus(parts[i])
 		}
-		text, texts := shown(total, parts)
+		d := decimalsOf(total)
+		text, texts := d.text(total), d.parts(parts)
 		sum := new(big.Int)
 		for _, p := range texts {
 			sum.Add(sum, units(p))
+		}
+		if left := d.less(total, parts[0]); units(left).Cmp(new(big.Int).Sub(units(text), units(d.text(parts[0])))) != 0 {
+			t.Fatalf("%s less %s shows as %s", total, parts[0], left)
 		}
 		if sum.Cmp(units(text)) != 0 {
 			t.Fatalf("%s of %v shows as %s of %v", total, parts, text, texts)
@@ -184,7 +189,7 @@ func TestShownAmountsSum(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := shown(s, nil); got != want {
+		if got := decimalsOf(s).text(s); got != want {
 			t.Errorf("%s shows as %s, want %s", in, got, want)
 		}
 	}
@@ -216,5 +221,42 @@ func TestFolderFollowsTheFiles(t *testing.T) {
 	}
 	if _, err := openFolder(t.TempDir(), slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("an empty folder checks")
+	}
+}
+
+// A finding is told in its own words, with its reason in amounts that sum, the owner and the calls that cost most; once, whatever its
+// revision.
+func TestFindingAlert(t *testing.T) {
+	rules, err := governance.Load("../../deploy/example/governance")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(text string) money.Sum {
+		s, err := money.ParseSum(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	day := anomaly.DayOf(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC))
+	f := anomaly.Finding{
+		ID: strings.Repeat("ab", 16), Revision: 1, Kind: anomaly.Anomaly, Dimension: "use_case", Value: "kyc-review", Day: day, Through: day, Began: day, Basis: "weekday",
+		Cost: sum("30.005"), Baseline: sum("10"), Change: sum("20.005"), Owner: "head of financial crime", Sentence: "It cost three times as much.",
+		Reason: []anomaly.Part{{Name: "volume", Amount: sum("5.0025")}, {Name: "tokens_per_request", Amount: sum("15.0025")}},
+		Top:    []anomaly.Request{{ID: "0192", Cost: sum("1.5")}},
+	}
+	a := findingAlert(&f, rules)
+	if a.Kind != "finding" || a.Subject != f.ID || a.Channel != "finops" || a.Owner != f.Owner || a.Text != f.Sentence || !strings.Contains(a.Title, "use case kyc-review") {
+		t.Errorf("%+v", a)
+	}
+	if got := strings.Join(a.Why, "; "); got != "volume: +USD 5.00; tokens per request: +USD 15.00; request 0192: USD 1.500000" {
+		t.Errorf("why: %s", got)
+	}
+	if a.Facts[0].Value != "USD 30.00" || a.Facts[1].Value != "USD 10.00" || a.Facts[2].Value != "+USD 20.00" {
+		t.Errorf("facts: %+v", a.Facts)
+	}
+	f.Revision, f.Cost = 2, sum("31")
+	if later := findingAlert(&f, rules); anomaly.AlertID(later.Kind, later.Subject) != anomaly.AlertID(a.Kind, a.Subject) {
+		t.Error("a corrected finding is another alert")
 	}
 }
