@@ -13,7 +13,7 @@ func TestBenchDetect(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
-		`400 projects × 50 days`, `of all days +50 +\d+ +\d+\.\d +60\n`, `of one day more +1 +\d+ `,
+		`400 projects × 50 days`, `of all days +50 +\d+ +\d+\.\d +\d+\.\d +\d+\.\d +60\n`, `of one day more +1 +\d+ `,
 		`first four weeks: [1-9]\d* found, 0 missed; found and not planted: 0 of 9,200 days`,
 	} {
 		if !regexp.MustCompile(want).Match(out) {

@@ -87,7 +87,7 @@ func runJobs(ctx context.Context, t topics, cfg kafka.Config, db *clickhouse.DB,
 			}
 			err := errors.Join(
 				tick("5s", "the rollup", func() error { return rollup(ctx, t.events(), db, rollups, log) }),
-				tick("30s", "the detection", func() error { return detect(ctx, db, detections, log) }),
+				tick("30s", "the detection", func() error { detect(ctx, db, detections, log); return nil }),
 				tick("10m", "the export", func() error { return exportClosed(ctx, t.events(), exportTo, db, exports, log) }),
 			)
 			if err != nil {
@@ -137,22 +137,18 @@ func rollup(ctx context.Context, topic string, db *clickhouse.DB, metrics *aggre
 	return nil
 }
 
-// detect brings the findings up to the rollups.
-func detect(ctx context.Context, db *clickhouse.DB, metrics *anomaly.Metrics, log *slog.Logger) error {
+// detect brings the findings up to the rollups. No failure of it ends the jobs: the books do not wait for findings.
+func detect(ctx context.Context, db *clickhouse.DB, metrics *anomaly.Metrics, log *slog.Logger) {
 	began := time.Now()
 	run, err := anomaly.Detect(ctx, db, anomaly.Options{Now: time.Now, Logger: log, Metrics: metrics})
 	switch {
-	case errors.Is(err, anomaly.ErrMoved), errors.Is(err, anomaly.ErrOvertaken):
-		return nil // the next tick tries again
+	case errors.Is(err, anomaly.ErrMoved), errors.Is(err, anomaly.ErrOvertaken), ctx.Err() != nil: // the next tick tries again
 	case err != nil && clickhouse.Temporary(err):
 		log.Warn("the detection waits for the store", "err", err)
-		return nil
 	case err != nil:
-		return err
-	}
-	if run.Days > 0 {
+		log.Error("the detection failed; the next tick tries again", "err", err)
+	case run.Days > 0:
 		log.Info("detected", "days", run.Days, "found", run.Found, "corrected", run.Corrected, "withdrawn", run.Withdrawn,
 			"through_seq", run.Through, "seconds", time.Since(began).Seconds())
 	}
-	return nil
 }
