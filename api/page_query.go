@@ -175,7 +175,6 @@ func periodOf(name, value string, zone *time.Location) (from, to time.Time, err 
 		}
 	default:
 		if from, err = time.Parse(time.RFC3339, value); err == nil {
-			from = from.In(zone)
 			to = from.Add(time.Hour)
 		}
 	}
