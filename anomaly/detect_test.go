@@ -649,3 +649,58 @@ func TestUsers(t *testing.T) {
 		t.Errorf("found %v, want %v", got, want)
 	}
 }
+
+// meddling is a store in which something happens before a statement.
+type meddling struct {
+	*clickhouse.DB
+	before string // how the statement begins
+	what   func()
+}
+
+func (m *meddling) Select(ctx context.Context, dest any, query string, args ...clickhouse.Arg) error {
+	if m.what != nil && strings.HasPrefix(query, m.before) {
+		what := m.what
+		m.what = nil
+		what()
+	}
+	return m.DB.Select(ctx, dest, query, args...)
+}
+
+// Of two detections at once that of the older ledger gives way, and one whose days are made again under it records nothing.
+func TestDetectMeanwhile(t *testing.T) {
+	t.Parallel()
+	db := ledgertest.Open(t)
+	entries, want := planted()
+	seq := seqAt(at(days))
+	ledgertest.Post(t, db, seq, entries...)
+	ledgertest.Rollup(t, db)
+	m := &meddling{db, "-- findings of days", func() {
+		ledgertest.Batch(t, db, seq+1)
+		detect(t, db)
+	}}
+	if _, err := anomaly.Detect(t.Context(), m, options()); !errors.Is(err, anomaly.ErrOvertaken) {
+		t.Errorf("overtaken: %v", err)
+	}
+	before := list(t, db, anomaly.Query{})
+	if got := byTeam(before); !reflect.DeepEqual(got, want) {
+		t.Errorf("found %v, want %v", got, want)
+	}
+	late := func(n int) []ledgertest.Entry { return calls("spike", 32, 40+n, 1)[39+n:] }
+	ledgertest.Post(t, db, seq+2, late(1)...)
+	ledgertest.Rollup(t, db)
+	m = &meddling{db, "-- the requests that cost most", func() {
+		ledgertest.Post(t, db, seq+3, late(2)...)
+		ledgertest.Rollup(t, db)
+	}}
+	if _, err := anomaly.Detect(t.Context(), m, options()); !errors.Is(err, anomaly.ErrMoved) {
+		t.Errorf("moved: %v", err)
+	}
+	if got := list(t, db, anomaly.Query{AsOf: seq + 3}); !reflect.DeepEqual(got, before) {
+		t.Error("a detection whose days moved recorded something")
+	}
+	detect(t, db)
+	spike := list(t, db, anomaly.Query{Dimension: []string{"team"}, Value: []string{"spike"}})
+	if len(spike) != 1 || spike[0].Revision != 2 || spike[0].Cost != cost(append(entries, append(late(1), late(2)...)...), "spike", 32, 33) {
+		t.Errorf("%+v", spike)
+	}
+}
