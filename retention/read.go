@@ -55,7 +55,7 @@ func readFile(file *os.File, t table, each func(row)) (File, []Sums, error) {
 	if err != nil {
 		return found, nil, err
 	}
-	totals := map[[2]string]*Sums{}
+	totals := map[string]*Sums{}
 	for _, group := range f.RowGroups() {
 		if err := c.group(group, totals, each); err != nil {
 			return found, nil, err
@@ -68,7 +68,7 @@ func readFile(file *os.File, t table, each func(row)) (File, []Sums, error) {
 	return found, sortSums(totals), nil
 }
 
-func sortSums(totals map[[2]string]*Sums) []Sums {
+func sortSums(totals map[string]*Sums) []Sums {
 	sums := []Sums{}
 	for _, s := range totals {
 		sums = append(sums, *s)
@@ -89,9 +89,9 @@ func (s *Sums) add(o Sums) {
 // columns are the leaves of a file that are looked into, by number; -1: there is none.
 type columns struct {
 	fingerprint                                 []int
-	decimal                                     map[int]bool
 	event, currency, tokenClass, quantity, cost int
-	values                                      map[int][]parquet.Value
+	wanted                                      []bool            // by number
+	values                                      [][]parquet.Value // of the row group, by number
 	text                                        []byte
 }
 
@@ -102,9 +102,9 @@ func columnsOf(s *parquet.Schema, t table) (*columns, error) {
 		}
 		return -1
 	}
+	n := len(s.Columns())
 	c := &columns{event: at("event_id"), currency: at("currency"), tokenClass: at("token_class"), quantity: at("quantity"), cost: at("cost"),
-		decimal: map[int]bool{}, values: map[int][]parquet.Value{}}
-	c.decimal[c.cost] = true
+		wanted: make([]bool, n), values: make([][]parquet.Value, n)}
 	for _, name := range t.fingerprint {
 		c.fingerprint = append(c.fingerprint, at(name))
 	}
@@ -113,35 +113,27 @@ func columnsOf(s *parquet.Schema, t table) (*columns, error) {
 	}
 	for _, n := range append([]int{c.event, c.currency, c.tokenClass, c.quantity, c.cost}, c.fingerprint...) {
 		if n >= 0 {
-			c.values[n] = nil
+			c.wanted[n] = true
 		}
 	}
 	return c, nil
 }
 
 // group reads one row group.
-func (c *columns) group(g parquet.RowGroup, totals map[[2]string]*Sums, each func(row)) error {
+func (c *columns) group(g parquet.RowGroup, totals map[string]*Sums, each func(row)) error {
 	for n, chunk := range g.ColumnChunks() {
-		values, wanted := c.values[n]
-		rows, err := readColumn(chunk, &values, wanted)
+		rows, err := readColumn(chunk, &c.values[n], c.wanted[n])
 		if err != nil {
 			return fmt.Errorf("column %d: %w", n, err)
 		}
-		if rows != g.NumRows() || wanted && int64(len(values)) != rows {
+		if rows != g.NumRows() || c.wanted[n] && int64(len(c.values[n])) != rows {
 			return fmt.Errorf("column %d has %d rows, its row group %d", n, rows, g.NumRows())
-		}
-		if wanted {
-			c.values[n] = values
 		}
 	}
 	for i := range int(g.NumRows()) {
 		r := row{sums: Sums{Rows: 1}}
-		if c.event >= 0 {
+		if c.event >= 0 && each != nil {
 			r.event = string(c.values[c.event][i].ByteArray())
-		}
-		key := [2]string{string(c.values[c.currency][i].ByteArray()), ""}
-		if c.tokenClass >= 0 {
-			key[1] = string(c.values[c.tokenClass][i].ByteArray())
 		}
 		if c.quantity >= 0 && !c.values[c.quantity][i].IsNull() {
 			r.sums.Quantity = c.values[c.quantity][i].Int64()
@@ -151,7 +143,7 @@ func (c *columns) group(g parquet.RowGroup, totals map[[2]string]*Sums, each fun
 			if k > 0 {
 				c.text = append(c.text, '|')
 			}
-			c.text = appendText(c.text, c.values[n][i], c.decimal[n])
+			c.text = appendText(c.text, c.values[n][i], n == c.cost)
 		}
 		r.sums.Hash = xxhash.Sum64(c.text)
 		if v := c.values[c.cost][i]; !v.IsNull() {
@@ -160,10 +152,15 @@ func (c *columns) group(g parquet.RowGroup, totals map[[2]string]*Sums, each fun
 				return err
 			}
 		}
-		total := totals[key]
+		currency, class := c.values[c.currency][i].ByteArray(), []byte(nil)
+		if c.tokenClass >= 0 {
+			class = c.values[c.tokenClass][i].ByteArray()
+		}
+		c.text = append(append(append(c.text[:0], currency...), 0), class...)
+		total := totals[string(c.text)]
 		if total == nil {
-			total = &Sums{Currency: key[0], TokenClass: key[1]}
-			totals[key] = total
+			total = &Sums{Currency: string(currency), TokenClass: string(class)}
+			totals[string(c.text)] = total
 		}
 		total.add(r.sums)
 		if each != nil {

@@ -33,7 +33,7 @@ func TestReaders(t *testing.T) {
 		}
 		t.Skip("LEDGERLINE_READERS names no Python with duckdb, pyarrow and polars; LEDGERLINE_REQUIRE=readers makes this a failure")
 	}
-	b := corrected(t)
+	b, _ := corrected(t)
 	since := monday.Add(36 * time.Hour)
 	var want struct{ Charges reading }
 	for into, query := range map[any]string{

@@ -497,6 +497,34 @@ func TestReadBack(t *testing.T) {
 	}
 }
 
+// forgetful is books that leave out the charges that were recorded last.
+type forgetful struct{ *clickhouse.DB }
+
+func (f forgetful) Stream(ctx context.Context, format, query string, args ...clickhouse.Arg) (io.ReadCloser, error) {
+	if query == sql.Query("export_charges") {
+		args = dayParams("standard", monday.Add(day), 0, at(monday.AddDate(0, 0, 2)))
+	}
+	return f.DB.Stream(ctx, format, query, args...)
+}
+
+// Files that are whole and not the ledger get no manifest.
+func TestNotTheLedger(t *testing.T) {
+	b := newBed(t)
+	b.twoDays(100)
+	o := b.options(b.dir)
+	o.From = monday.Add(day)
+	_, err := Export(t.Context(), forgetful{b.db}, o)
+	if !errors.Is(err, errDiffers) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(b.dir, "manifests")); err == nil {
+		t.Error("there is a manifest")
+	}
+	if got := states(b.export(o)); !slices.Equal(got, []string{"11-17 sealed 0"}) {
+		t.Errorf("%v", got)
+	}
+}
+
 // A manifest of other books is not taken for one's own.
 func TestForeignManifest(t *testing.T) {
 	b := newBed(t)

@@ -35,9 +35,9 @@ func (b *bed) exec(statement string) {
 }
 
 // corrected is two sealed days, the first with two corrections: new calls, restated calls and one that was restated twice.
-func corrected(t *testing.T) *bed {
-	b := newBed(t)
-	entries := b.twoDays(200)
+func corrected(t *testing.T) (b *bed, entries []ledgertest.Entry) {
+	b = newBed(t)
+	entries = b.twoDays(200)
 	b.export(b.options(b.dir))
 	for n := range uint32(2) {
 		seq := at(monday.AddDate(0, 0, 3+int(n)))
@@ -53,17 +53,18 @@ func corrected(t *testing.T) *bed {
 		ledgertest.Post(b, b.db, seq+1, posted...)
 		b.export(b.options(b.dir))
 	}
-	return b
+	return b, entries
 }
 
 func TestVerify(t *testing.T) {
-	b := corrected(t)
+	b, entries := corrected(t)
 	if v := b.verify(false); !v.OK() || v.Days != 2 || v.Rows == 0 || len(v.Notes) > 0 {
 		t.Fatalf("%+v", v)
 	}
 	// Late entries wait for the next export; that is said and no mistake.
 	again := ledgertest.Make(rand.New(rand.NewPCG(9, 9)), 3, monday, monday.Add(day))
 	b.post(at(monday.AddDate(0, 0, 6)), again...)
+	b.requests(at(monday.AddDate(0, 0, 6))+1, 9, entries[3], entries[9])
 	if v := b.verify(false); !v.OK() || len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "1 sealed days have something") {
 		t.Fatalf("with late entries: %+v", v)
 	}
@@ -129,7 +130,7 @@ func TestVerifyLedger(t *testing.T) {
 		"a former manifest": {"ALTER TABLE exports UPDATE manifest = replaceOne(manifest, '\"writer\": \"1\"', '\"writer\": \"2\"') WHERE revision = 0 SETTINGS mutations_sync = 1", "was changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := corrected(t)
+			b, _ := corrected(t)
 			b.exec(tt.damage)
 			v := b.verify(false)
 			if v.OK() || !slices.ContainsFunc(v.Problems, func(p string) bool { return strings.Contains(p, tt.want) }) {

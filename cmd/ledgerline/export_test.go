@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,5 +221,13 @@ func TestExportJob(t *testing.T) {
 		if !strings.Contains(text.Body.String(), want) {
 			t.Errorf("no %s in\n%s", want, text.Body.String())
 		}
+	}
+}
+
+// A small run of the benchmark: both have written the same rows.
+func TestBenchExport(t *testing.T) {
+	out, err := exec.Command(binary, "bench", "export", "--requests", "3000", "--rounds", "1").CombinedOutput()
+	if err != nil || !regexp.MustCompile(`(?s)3,000 requests and \S+ entries in 2 days.*ClickHouse, FORMAT Parquet +[1-9].*ledgerline export, read back and sealed +[1-9]`).Match(out) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
