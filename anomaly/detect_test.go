@@ -688,7 +688,7 @@ func TestDetectMeanwhile(t *testing.T) {
 	late := func(n int) []ledgertest.Entry { return calls("spike", 32, 40+n, 1)[39+n:] }
 	ledgertest.Post(t, db, seq+2, late(1)...)
 	ledgertest.Rollup(t, db)
-	m = &meddling{db, "-- the requests that cost most", func() {
+	m = &meddling{db, "-- whether a run past", func() {
 		ledgertest.Post(t, db, seq+3, late(2)...)
 		ledgertest.Rollup(t, db)
 	}}
