@@ -263,9 +263,12 @@ func budgetWhy(s *aggregate.BudgetState) []string {
 	calls, each := s.Causes()
 	d := decimalsOf(s.Amount())
 	parts := d.parts([]money.Sum{calls, each})
-	why := []string{fmt.Sprintf("%s against the same point of %s: %s for the number of calls (%s, then %s), %s for what a call costs",
-		plus(d.text(s.Change())), periodName(s.Budget, s.BeforeFrom), plus(parts[0]), thousands(s.Spent.Requests), thousands(s.Before.Requests), plus(parts[1]))}
+	why := []string{fmt.Sprintf("%s against the same point of %s: %s for the number of calls (%s before, %s now), %s for what a call costs",
+		plus(d.text(s.Change())), periodName(s.Budget, s.BeforeFrom), plus(parts[0]), thousands(s.Before.Requests), thousands(s.Spent.Requests), plus(parts[1]))}
 	for _, m := range s.Movements {
+		if len(m.Movers) < 2 { // one value is all of it
+			continue
+		}
 		movers := m.Top(3)
 		var changes []money.Sum
 		for i := range movers {
@@ -276,9 +279,7 @@ func budgetWhy(s *aggregate.BudgetState) []string {
 		for i := range movers {
 			texts = append(texts, moverName(&movers[i])+" "+plus(parts[i]))
 		}
-		if len(texts) > 0 {
-			why = append(why, "By "+strings.ReplaceAll(m.Dimension, "_", " ")+": "+strings.Join(texts, ", "))
-		}
+		why = append(why, "By "+strings.ReplaceAll(m.Dimension, "_", " ")+": "+strings.Join(texts, ", "))
 	}
 	return why
 }

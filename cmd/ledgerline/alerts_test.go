@@ -121,11 +121,14 @@ func TestBudgetAlertsAreToldOnce(t *testing.T) {
 	post(spike)
 	const first = "Cards: 80 % of the budget for November 2026 is spent"
 	expect("82 %", first)
-	for _, part := range []string{"USD 82.00 of USD 100.00", "82.0 %", "head of cards", "team cards", "USD 18.00", "+USD 72.00 against the same point of October 2026", "disputes +USD 67.00", "card-support +USD 5.00",
+	for _, part := range []string{"USD 82.00 of USD 100.00", "82.0 %", "head of cards", "team cards", "USD 18.00", "+USD 72.00 against the same point of October 2026", "(1 before, 3 now)", "disputes +USD 67.00", "card-support +USD 5.00",
 		"The next warning comes at 100 %", "https://ledgerline.example.com/showback?from=2026-11-01"} {
 		if !strings.Contains(told[0], part) {
 			t.Errorf("the message does not say %q:\n%s", part, told[0])
 		}
+	}
+	if strings.Contains(told[0], "By model") { // there is one
+		t.Errorf("the message says what is no reason:\n%s", told[0])
 	}
 	post(spike.Reverse(1))
 	expect("below again", first)
