@@ -105,9 +105,15 @@ func recordRead(ctx context.Context, dir string, cfg kafka.Config, topic string,
 		return err
 	}
 	defer producer.Close()
-	records, err := spool.Open(spool.Options{
-		Dir: dir, Instance: "trace", Version: version(), Heartbeat: -1, MaxBytes: 16 << 20, SegmentBytes: 1 << 20, Now: time.Now, Logger: log,
-	})
+	options := spool.Options{Dir: dir, Instance: "trace", Version: version(), Heartbeat: -1, MaxBytes: 16 << 20, SegmentBytes: 1 << 20, Now: time.Now, Logger: log}
+	records, err := spool.Open(options)
+	for began := time.Now(); errors.Is(err, spool.ErrLocked) && time.Since(began) < 15*time.Second; records, err = spool.Open(options) {
+		select { // another command is recording its reading
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 	if err != nil {
 		return err
 	}

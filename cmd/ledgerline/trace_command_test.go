@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ledgerline/ledgerline/internal/simulate"
 	"github.com/ledgerline/ledgerline/lineage"
 )
@@ -143,6 +145,20 @@ func TestTraceCommand(t *testing.T) {
 	command.ElapsedUS, overHTTP.ElapsedUS = 0, 0
 	if fmt.Sprintf("%+v", command) != fmt.Sprintf("%+v", overHTTP) || len(command.Nodes) != 7 {
 		t.Errorf("the command says\n%+v\nthe API\n%+v", command, overHTTP)
+	}
+
+	// Several at a time take turns in recording.
+	var group errgroup.Group
+	for range 3 {
+		group.Go(func() error {
+			if out, err := exec.Command(binary, append([]string{"trace", a.id}, flags...)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
 	}
 
 	if out := b.command(1, append([]string{"trace", "01a20d01-d92e-7e2e-a651-a44aaf867a38"}, flags...)...); !strings.Contains(out, "no such request in the books") {
