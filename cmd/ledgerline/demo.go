@@ -422,6 +422,7 @@ func (d *demo) showFindings(ctx context.Context, now time.Time) error {
 		return err
 	}
 	yesterday := anomaly.DayOf(now) - 1
+	var shown []anomaly.Finding
 	month := anomaly.DayOf(yesterday.Time().AddDate(0, 0, 1-yesterday.Time().Day()))
 	for _, kind := range []struct {
 		name string
@@ -437,8 +438,9 @@ func (d *demo) showFindings(ctx context.Context, now time.Time) error {
 		for i := range found {
 			found[i].Top = found[i].Top[:min(len(found[i].Top), 1)]
 		}
-		printFindings(d.out, found, aggregate.Complete(asOf))
+		shown = append(shown, found...)
 	}
+	printFindings(d.out, shown, aggregate.Complete(asOf))
 	return nil
 }
 

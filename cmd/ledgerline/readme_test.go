@@ -64,8 +64,8 @@ func TestReadme(t *testing.T) {
 var (
 	hexIDs = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 	keys   = regexp.MustCompile(`\bl[lk]_[A-Za-z0-9_]+`)
-	hexes  = regexp.MustCompile(`\b(u_)?[0-9a-f]{16,64}\b`)
-	digits = regexp.MustCompile(`[0-9][0-9,.]*`)
+	hexes  = regexp.MustCompile(`\b(u_)?[0-9a-f]{12,64}\b`)
+	digits = regexp.MustCompile(`[+-]?[0-9][0-9,.]*`)
 	spaces = regexp.MustCompile(`[ ─]+`)
 )
 
