@@ -463,35 +463,41 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// A file that is not what was written gets no manifest.
+// A file that is not what was written gets no manifest, also when it reads well.
 func TestReadBack(t *testing.T) {
 	b := newBed(t)
 	b.twoDays(100)
 	for _, table := range tables {
-		dir := t.TempDir()
-		o := b.options(dir)
-		o.Objects = &faulty{Objects: o.Objects, get: func(name string, file *os.File) (*os.File, error) {
-			if !strings.HasPrefix(name, table.name) {
-				return file, nil
+		for what, change := range map[string]func(text []byte){
+			"a bit":         func(text []byte) { text[len(text)/2] ^= 1 },
+			"who wrote it":  func(text []byte) { text[bytes.Index(text, []byte("ledgerline version"))]++ },
+			"its last part": func(text []byte) { clear(text[len(text)-8:]) },
+		} {
+			dir := t.TempDir()
+			o := b.options(dir)
+			o.Objects = &faulty{Objects: o.Objects, get: func(name string, file *os.File) (*os.File, error) {
+				if !strings.HasPrefix(name, table.name) {
+					return file, nil
+				}
+				defer file.Close()
+				text, err := io.ReadAll(file)
+				if err != nil {
+					return nil, err
+				}
+				change(text)
+				other, err := os.Create(filepath.Join(t.TempDir(), "other"))
+				if err == nil {
+					_, err = other.Write(text)
+				}
+				return other, err
+			}}
+			if _, err := Export(t.Context(), b.db, o); err == nil {
+				t.Errorf("%s, %s: no error", table.name, what)
 			}
-			defer file.Close()
-			text, err := io.ReadAll(file)
-			if err != nil {
-				return nil, err
-			}
-			text[len(text)/2] ^= 1
-			other, err := os.Create(filepath.Join(t.TempDir(), "other"))
-			if err == nil {
-				_, err = other.Write(text)
-			}
-			return other, err
-		}}
-		if _, err := Export(t.Context(), b.db, o); err == nil {
-			t.Errorf("%s: no error", table.name)
-		}
-		for path := range files(t, dir) {
-			if strings.HasPrefix(path, "manifests") {
-				t.Errorf("%s: %s was written", table.name, path)
+			for path := range files(t, dir) {
+				if strings.HasPrefix(path, "manifests") {
+					t.Errorf("%s, %s: %s was written", table.name, what, path)
+				}
 			}
 		}
 	}
