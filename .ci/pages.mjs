@@ -22,7 +22,7 @@ await new Promise((resolve, reject) => {
   demo.on('exit', code => reject(new Error(`the demo ended with ${code}:\n${told}`)));
   setTimeout(() => reject(new Error(`the demo is not ready after five minutes:\n${told}`)), 300_000).unref();
 });
-const base = told.match(/^ +API +(http:\S+)/m)[1];
+const base = told.match(/^ +(?:API|pages) +(http:\S+)/m)[1];
 const key = scope => told.match(new RegExp(`^ +${scope} +(lk_\\S+)`, 'm'))[1];
 const call = told.match(/429.* ([0-9a-f-]{36})$/m)[1];
 
