@@ -79,7 +79,7 @@ func TestPages(t *testing.T) {
 	sourced := b.call(now.Add(-2*time.Second), 1)
 	sourced.Request.Attribution.UseCase.Value, sourced.Request.Coverage = "kyc-review", "declared"
 	sourced.Request.Sources = []event.Source{
-		{Namespace: "snowflake://example-eu1", Name: "KYC.MART.CUSTOMER_FILE", Version: "2026-11-19", Role: "context", Rows: 1200, Chunks: 3, Evidence: "declared"},
+		{Namespace: "snowflake://example-eu1", Name: "KYC.MART.CUSTOMER_FILE", Version: "2026-11-19", Role: "context", Rows: 1200, Chunks: 1, Evidence: "declared"},
 		{Namespace: "s3://nobody", Name: "x<b>", Evidence: "declared"},
 	}
 	b.publish(strange, sourced)
@@ -263,8 +263,8 @@ func testRequestPage(t *testing.T, b *bed) {
 	rest := text(page)
 	for _, says := range []string{ // in this order
 		"Where the answer came from", "The call declared its sources. The use case requires that a call says them.",
-		"KYC.MART.CUSTOMER_FILE snowflake://example-eu1", "table, confidential, owner head of customer data; declared by the call, as context, version 2026-11-19, 1,200 rows, 3 chunks",
-		"KYC.STAGE.CUSTOMERS", "owner head of customer data", "core.public.customers postgres://core.internal.example:5432", "owner head of core banking, made from nothing further, since 2026-07-01",
+		"KYC.MART.CUSTOMER_FILE snowflake://example-eu1", "table, confidential, owner head of customer data; declared by the call, as context, version 2026-11-19, 1,200 rows, 1 chunk ·",
+		"KYC.STAGE.CUSTOMERS", "owner head of customer data", "core.public.customers postgres://core.internal.example:5432", "owner head of core banking, nothing upstream, since 2026-07-01",
 		"KYC.STAGE.DOCUMENTS", "core.public.customers", "kyc/scans s3://example-documents", "not in the estate: owner not known",
 		"x<b> s3://nobody", "not in the estate: owner not known; declared by the call",
 		"companies", "listed for the use case",
