@@ -78,6 +78,35 @@ func TestRollupKilledAnywhere(t *testing.T) {
 	}
 }
 
+// stopping is a store whose process is told to stop as a rollup says that it begins to swap.
+type stopping struct {
+	*clickhouse.DB
+	stop context.CancelFunc
+}
+
+func (s *stopping) Exec(ctx context.Context, query string, args ...clickhouse.Arg) error {
+	err := s.DB.Exec(ctx, query, args...)
+	for _, a := range args {
+		if reflect.DeepEqual(a, clickhouse.Param("state", "started")) {
+			s.stop()
+		}
+	}
+	return err
+}
+
+// A process that is told to stop in the middle of a rollup leaves none of it behind.
+func TestRollupStopped(t *testing.T) {
+	t.Parallel()
+	db, _ := ledger(t, 1000)
+	ledgertest.Post(t, db, 2000, ledgertest.Make(rand.New(rand.NewPCG(8, 3)), 20, start, end)...)
+	ctx, stop := context.WithCancel(t.Context())
+	run, err := aggregate.Rollup(ctx, &stopping{db, stop}, options())
+	if err != nil || run.Through != 2000 || ctx.Err() == nil {
+		t.Errorf("the run that was told to stop: %+v, %v (told: %v)", run, err, ctx.Err())
+	}
+	verify(t, db)
+}
+
 // A run that looked at the ledger before another one began and finished must not put the older figures back.
 func TestRollupAfterAnotherOvertookIt(t *testing.T) {
 	t.Parallel()

@@ -94,7 +94,15 @@ func roll(ctx context.Context, db Store, o Options) (Run, error) {
 	slices.SortFunc(days, time.Time.Compare)
 	days = slices.Compact(days)
 	o.Metrics.found(len(days))
-	if err := replace(ctx, db, l, o.Metrics, finished, through, days); err != nil {
+	staged, err := stage(ctx, db, l, through, days)
+	if err != nil {
+		return Run{}, fmt.Errorf("roll up %d days through %d: %w", len(days), through, err)
+	}
+	// What is begun here is ended, also by a process that stops: a swap takes milliseconds, and until the next run readers of
+	// days left in the middle would go to the ledger.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lease/2)
+	defer cancel()
+	if err := swap(ctx, db, l, o.Metrics, finished, through, days, staged); err != nil {
 		return Run{}, fmt.Errorf("roll up %d days through %d: %w", len(days), through, err)
 	}
 	// A run at the N that the rollups have already moves nothing, and its row
@@ -120,31 +128,32 @@ func behind(ctx context.Context, db Store, topic string) (held, through uint64, 
 
 const day = 24 * time.Hour
 
-// replace stages and swaps the days.
-func replace(ctx context.Context, db Store, l *lock, m *Metrics, finished, through uint64, days []time.Time) error {
+// stage makes the days beside the rollups, and counts how many cells each staging table holds of each.
+func stage(ctx context.Context, db Store, l *lock, through uint64, days []time.Time) (map[string]map[time.Time]uint64, error) {
 	if len(days) == 0 {
-		return nil
+		return nil, nil
 	}
 	for _, statement := range []string{"rollup_clear_cells", "rollup_clear_user_days"} {
 		if err := db.Exec(ctx, sql.Query(statement)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, d := range days {
 		if err := l.keep(ctx); err != nil {
-			return err
+			return nil, err
 		}
 		for _, statement := range []string{"rollup_stage_cells", "rollup_stage_user_days"} {
 			if err := db.Exec(ctx, sql.Query(statement), ledgerParams(through, d, d.Add(day))...); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	staged, err := staged(ctx, db)
-	if err != nil {
-		return err
-	}
-	if through > finished {
+	return staged(ctx, db)
+}
+
+// swap puts staged days in the place of those that the rollups hold.
+func swap(ctx context.Context, db Store, l *lock, m *Metrics, finished, through uint64, days []time.Time, staged map[string]map[time.Time]uint64) error {
+	if len(days) > 0 && through > finished {
 		if err := record(ctx, db, through, "started", days, l.now()); err != nil {
 			return err
 		}
