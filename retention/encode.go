@@ -68,9 +68,6 @@ func newLayout(name string, s *arrow.Schema) (*layout, error) {
 	return l, nil
 }
 
-// nesting turns an array into an emitter of its elements, given that of what they consist of.
-type nesting func(a arrow.Array, inner func(arrow.Array) emitter) emitter
-
 // add makes the node of a field and its leaves. of picks the field's array out of the one that around hands on.
 func (l *layout) add(column int, f arrow.Field, path []string, depth int, of func(arrow.Array) arrow.Array, around func(func(arrow.Array) emitter) func(arrow.Array) emitter) (parquet.Node, error) {
 	within := func(inner func(arrow.Array) emitter) func(arrow.Array) emitter {
