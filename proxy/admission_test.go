@@ -89,6 +89,7 @@ func TestRefusals(t *testing.T) {
 		{"passthrough to a provider not of the use case", b.post("/anthropic/v1/files", "", "Ledger-Use-Case: patient"), "ledgerline_no_route", 403, true},
 		{"over the key's limit", b.post("/v1/chat/completions", chatBody+strings.Repeat(" ", 250_000), "key=openkey01"), "ledgerline_body_too_large", 413, true},
 		{"over the proxy's limit", b.post("/v1/chat/completions", chatBody+strings.Repeat(" ", 350_000)), "ledgerline_body_too_large", 413, true},
+		{"over the proxy's limit, chunked", strings.Replace(b.post("/v1/chat/completions", ""), "Content-Length: 0\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"+strings.Repeat("8000\r\n"+strings.Repeat(" ", 0x8000)+"\r\n", 10), 1), "ledgerline_body_too_large", 413, true},
 		{"unknown key", strings.Replace(b.post("/v1/messages", `{}`), "Bearer ll_", "Bearer ll_x", 1), "ledgerline_unauthenticated", 401, false},
 		{"unknown key, large body", strings.TrimSpace(strings.Replace(b.post("/v1/messages", strings.Repeat(" ", 250_000)), "Bearer ll_", "Bearer ll_x", 1)) + "\r\n\r\n", "ledgerline_unauthenticated", 401, false}, // of which not a byte is waited for
 		{"no key", "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n", "ledgerline_unauthenticated", 401, false},

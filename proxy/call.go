@@ -138,6 +138,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 			return
 		}
 	}
+	s.unread.take(&ctx.Request.Header)
 	c := s.calls.Get().(*call)
 	c.ctx = ctx
 	c.conn, _ = ctx.Conn().(*clientConn)

@@ -118,6 +118,7 @@ type Server struct {
 	plan    atomic.Pointer[plan]
 	http    *fasthttp.Server
 	calls   sync.Pool
+	unread  unread
 
 	stopping atomic.Bool
 	flight   flight

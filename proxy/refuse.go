@@ -3,6 +3,8 @@ package proxy
 import (
 	"errors"
 	"net"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
@@ -85,7 +87,38 @@ func (s *Server) limitBody(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	if s.knows(h) == nil {
 		return fasthttp.RequestConfig{MaxRequestBodySize: anybody}
 	}
+	if h.ContentLength() < 0 {
+		s.unread.keep(h)
+	}
 	return fasthttp.RequestConfig{}
+}
+
+// unread keeps the headers of chunked requests of valid keys while their
+// bodies are read: the server forgets a header when reading the body fails.
+type unread struct {
+	count   atomic.Int64
+	headers sync.Map // copies by the *fasthttp.RequestHeader that the server reads into
+}
+
+func (u *unread) keep(h *fasthttp.RequestHeader) {
+	kept := new(fasthttp.RequestHeader)
+	h.CopyTo(kept)
+	if _, was := u.headers.Swap(h, kept); !was {
+		u.count.Add(1)
+	}
+}
+
+// take is what was kept of a header, or nil.
+func (u *unread) take(h *fasthttp.RequestHeader) *fasthttp.RequestHeader {
+	if u.count.Load() == 0 {
+		return nil
+	}
+	kept, ok := u.headers.LoadAndDelete(h)
+	if !ok {
+		return nil
+	}
+	u.count.Add(-1)
+	return kept.(*fasthttp.RequestHeader)
 }
 
 // knows says whether a header carries a valid key: its head, or nil.
@@ -111,6 +144,9 @@ func (s *Server) refuseUnread(ctx *fasthttp.RequestCtx, err error) {
 	c.format = wire.Passthrough
 	s.flight.add(c)
 	defer c.recover()
+	if kept := s.unread.take(&ctx.Request.Header); kept != nil {
+		kept.CopyTo(&ctx.Request.Header)
+	}
 	if c.target(ctx.Request.Header.RequestURI()) {
 		c.where(true)
 	}
@@ -151,7 +187,7 @@ func (c *call) refuseLarge() {
 	}
 	c.key = key
 	c.describe(header.Method())
-	c.data.Call.BodyBytes, c.data.Call.BodyDigest = int64(header.ContentLength()), ""
+	c.data.Call.BodyBytes, c.data.Call.BodyDigest = int64(max(header.ContentLength(), 0)), "" // 0: chunked, not known
 	for _, d := range c.data.Attribution.All() {
 		d.Provenance = event.Missing
 	}
