@@ -13,7 +13,7 @@ import (
 // socket is a TCP connection whose reads and writes do not tell the scheduler
 // that a system call begins. They need not: the descriptor never blocks. A call
 // that is told of makes the runtime's watcher look every 20 µs for one that
-// blocks, which costs a loaded proxy a tenth of its time. One goroutine reads
+// blocks: 5 to 6 % of the time of a loaded proxy in a profile. One goroutine reads
 // at a time, and one writes. The race detector knows only the standard reads and
 // writes, so it gets those.
 type socket struct {
