@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -14,6 +18,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ledgerline/ledgerline/internal/clickhouse"
+	"github.com/ledgerline/ledgerline/internal/embedded"
 )
 
 func benchCommand() *cobra.Command {
@@ -107,4 +114,22 @@ func freePort() (int, error) {
 func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	return sorted[len(sorted)/2]
+}
+
+// openBenchStore starts the store of a benchmark in a folder, with its tables.
+func openBenchStore(ctx context.Context, dir string, progress io.Writer) (*embedded.ClickHouse, *clickhouse.DB, error) {
+	quiet := slog.New(slog.DiscardHandler)
+	store, err := embedded.StartClickHouse(ctx, embedded.ClickHouseOptions{Dir: filepath.Join(dir, "clickhouse"), Progress: fetchProgress(progress), Logger: quiet})
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := clickhouse.Open(ctx, embeddedClickHouse(store), quiet)
+	if err == nil {
+		if _, err = db.Migrate(ctx); err == nil {
+			return store, db, nil
+		}
+		db.Close()
+	}
+	store.Close()
+	return nil, nil, err
 }

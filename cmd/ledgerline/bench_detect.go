@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,6 @@ import (
 	"github.com/ledgerline/ledgerline/aggregate"
 	"github.com/ledgerline/ledgerline/anomaly"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
-	"github.com/ledgerline/ledgerline/internal/embedded"
 	"github.com/ledgerline/ledgerline/sql"
 )
 
@@ -44,25 +42,17 @@ detectors look at all days at once, as on the first start over an old ledger, an
 type detectBench struct{ series, days int }
 
 func (b *detectBench) run(ctx context.Context, out, progress io.Writer) error {
-	quiet := slog.New(slog.DiscardHandler)
 	dir, err := os.MkdirTemp("", "ledgerline-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	store, err := embedded.StartClickHouse(ctx, embedded.ClickHouseOptions{Dir: filepath.Join(dir, "clickhouse"), Progress: fetchProgress(progress), Logger: quiet})
+	store, db, err := openBenchStore(ctx, dir, progress)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	db, err := clickhouse.Open(ctx, embeddedClickHouse(store), quiet)
-	if err != nil {
-		return err
-	}
 	defer db.Close()
-	if _, err := db.Migrate(ctx); err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "machine: %s\n", machine())
 
 	first := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)

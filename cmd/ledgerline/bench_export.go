@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
-	"github.com/ledgerline/ledgerline/internal/embedded"
 	"github.com/ledgerline/ledgerline/sql"
 )
 
@@ -51,7 +49,6 @@ type exportBench struct {
 }
 
 func (b *exportBench) run(ctx context.Context, out, progress io.Writer) error {
-	quiet := slog.New(slog.DiscardHandler)
 	dir := b.data
 	if dir == "" {
 		var err error
@@ -60,19 +57,12 @@ func (b *exportBench) run(ctx context.Context, out, progress io.Writer) error {
 		}
 		defer os.RemoveAll(dir)
 	}
-	store, err := embedded.StartClickHouse(ctx, embedded.ClickHouseOptions{Dir: filepath.Join(dir, "clickhouse"), Progress: fetchProgress(progress), Logger: quiet})
+	store, db, err := openBenchStore(ctx, dir, progress)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	db, err := clickhouse.Open(ctx, embeddedClickHouse(store), quiet)
-	if err != nil {
-		return err
-	}
 	defer db.Close()
-	if _, err := db.Migrate(ctx); err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "machine: %s\n", machine())
 	month := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	stored, err := benchStored(ctx, db)

@@ -26,7 +26,6 @@ import (
 	"github.com/ledgerline/ledgerline/api"
 	"github.com/ledgerline/ledgerline/deploy/example"
 	"github.com/ledgerline/ledgerline/internal/clickhouse"
-	"github.com/ledgerline/ledgerline/internal/embedded"
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/spool"
@@ -89,19 +88,12 @@ func (b *queryBench) run(ctx context.Context, out, progress io.Writer) error {
 	if err != nil {
 		return err
 	}
-	store, err := embedded.StartClickHouse(ctx, embedded.ClickHouseOptions{Dir: filepath.Join(dir, "clickhouse"), Progress: fetchProgress(progress), Logger: quiet})
+	store, db, err := openBenchStore(ctx, dir, progress)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	db, err := clickhouse.Open(ctx, embeddedClickHouse(store), quiet)
-	if err != nil {
-		return err
-	}
 	defer db.Close()
-	if _, err := db.Migrate(ctx); err != nil {
-		return err
-	}
 	fmt.Fprintf(out, "machine: %s\n", machine())
 	now := time.Now().UTC()
 	month := time.Date(now.Year(), now.Month()-1, 1, 0, 0, 0, 0, time.UTC)
