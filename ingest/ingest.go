@@ -52,8 +52,8 @@ type Options struct {
 	Metrics         prometheus.Registerer // nil: none
 	Now             func() time.Time      // nil: time.Now
 
-	MaxEvents  int           // of a batch; 0: 20,000
-	MaxBytes   int           // of a batch's events as received; 0: 32 MiB
+	MaxEvents  int           // of a batch; 0: 30,000
+	MaxBytes   int           // of a batch's events as received; 0: 48 MiB
 	FlushAfter time.Duration // from the first event of a batch; 0: 1 s
 	IdleEvery  time.Duration // an empty flush when nothing comes; 0: 5 s
 
@@ -71,10 +71,10 @@ func (o *Options) setDefaults() error {
 		o.Now = time.Now
 	}
 	if o.MaxEvents == 0 {
-		o.MaxEvents = 20_000
+		o.MaxEvents = 30_000
 	}
 	if o.MaxBytes == 0 {
-		o.MaxBytes = 32 << 20
+		o.MaxBytes = 48 << 20
 	}
 	if o.FlushAfter == 0 {
 		o.FlushAfter = time.Second

@@ -40,7 +40,7 @@ func WaitFor(ctx context.Context, store Store, topic string, next map[int]int64)
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("wait for topic %s: %w", topic, ctx.Err())
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }

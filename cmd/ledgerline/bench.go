@@ -88,6 +88,9 @@ func (m *measured) rss() (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
+// peak is the most memory that the process, which has ended, had resident at a time, in bytes.
+func (m *measured) peak() int64 { return m.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss << 10 }
+
 // machine names where a measurement was made.
 func machine() string {
 	model := "unknown CPU"

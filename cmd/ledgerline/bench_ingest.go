@@ -153,7 +153,8 @@ func (b *ingestBench) run(ctx context.Context, out, progress io.Writer) error {
 		{"JSONEachRow files, ClickHouse alone (" + how + ")", fmt.Sprintf("%.0f", best), "1.00", ""},
 		{"Kafka, through the ingest, start of the process included", fmt.Sprintf("%.0f", rate), fmt.Sprintf("%.2f", rate/best), "1.00"},
 	}, 1, 2, 3)
-	fmt.Fprintf(out, "  CPU of the ingest process: %.1f µs per event\n", float64(cpu.Microseconds())/float64(b.events))
+	fmt.Fprintf(out, "  the ingest process: %.1f µs CPU per event, %d MiB of memory at its peak\n",
+		float64(cpu.Microseconds())/float64(b.events), m.peak()>>20)
 	return nil
 }
 
