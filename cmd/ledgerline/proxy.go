@@ -93,6 +93,9 @@ func proxyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := releaseStartup(); err != nil {
+				log.Warn("memory of start-up is kept", "error", err)
+			}
 			group, ctx := errgroup.WithContext(cmd.Context())
 			group.Go(func() error { return admin.serve(ctx, engines.data, registry, log) })
 			group.Go(func() error { return runProxy(ctx, flags, &engines, cfg, records, registry, log, nil) })
