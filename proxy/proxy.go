@@ -153,7 +153,7 @@ func New(o Options) (*Server, error) {
 	s.http = &fasthttp.Server{
 		Handler: s.handle, ErrorHandler: s.refuseUnread, HeaderReceived: s.limitBody,
 		Logger: quiet{s.log}, SecureErrorLogMessage: true,
-		Concurrency: o.MaxConns, ReadBufferSize: o.MaxHeader, WriteBufferSize: 16 << 10,
+		Concurrency: o.MaxConns, ReadBufferSize: o.MaxHeader, WriteBufferSize: 20 << 10, // more than the piece of a stream that is passed on at a time, with its frame
 		ReadTimeout: o.ReadTimeout, IdleTimeout: o.IdleTimeout, MaxRequestBodySize: o.MaxBody,
 		DisablePreParseMultipartForm: true, LazyRequestTime: true, CloseOnShutdown: true,
 		NoDefaultServerHeader: true, NoDefaultDate: true, NoDefaultContentType: true,
