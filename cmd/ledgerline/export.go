@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -19,6 +21,9 @@ import (
 	"github.com/ledgerline/ledgerline/internal/money"
 	"github.com/ledgerline/ledgerline/retention"
 )
+
+// exportMemory is what the runtime keeps near, however large the days are: about twice what an export has in use. It is no hard limit.
+const exportMemory = 300 << 20
 
 func exportCommand() *cobra.Command {
 	var engines engineFlags
@@ -41,6 +46,9 @@ each event_id, by revision.`,
   ledgerline export --class regulated --dry-run`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if debug.SetMemoryLimit(-1) == math.MaxInt64 { // GOMEMLIMIT says nothing else
+				debug.SetMemoryLimit(exportMemory)
+			}
 			if from != "" {
 				if o.From, err = parseDay("--from", from); err != nil {
 					return err
