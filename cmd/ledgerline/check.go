@@ -12,7 +12,7 @@ func checkCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Check a folder of governance files: all mistakes at once, with file and line",
+		Short: "Check a folder of governance files: all mistakes at once, with file, line and column",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := governance.Load(dir)

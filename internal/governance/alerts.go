@@ -3,6 +3,7 @@ package governance
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -111,7 +112,7 @@ func (s *Snapshot) setAlerts(c *checker, f *alertsFile) {
 		}
 	}
 	if s.findings = string(f.Findings.V); s.findings != "" && s.channels[s.findings] == nil && !c.faulty[alertsYAML] {
-		c.fail(alertsYAML, f.Findings.Line, "findings: channel %q is not in the list above", s.findings)
+		c.fail(alertsYAML, f.Findings.Line, "findings: channel %q is not in the list above%s", s.findings, didYouMean(s.findings, slices.Sorted(maps.Keys(s.channels))))
 	}
 	if text := string(f.PublicURL.V); text != "" {
 		if err := checkPublicURL(text); err != nil {

@@ -63,11 +63,11 @@ func checkSizes(texts map[string][]byte) (problems Problems) {
 	for name, text := range texts {
 		total += len(text)
 		if len(text) > MaxFile {
-			problems = append(problems, Problem{name, 0, fmt.Sprintf("larger than %d MiB", MaxFile>>20)})
+			problems = append(problems, problemAt(name, 0, "larger than %d MiB", MaxFile>>20))
 		}
 	}
 	if total > MaxFolder {
-		problems = append(problems, Problem{".", 0, fmt.Sprintf("the files together are larger than %d MiB", MaxFolder>>20)})
+		problems = append(problems, problemAt(".", 0, "the files together are larger than %d MiB", MaxFolder>>20))
 	}
 	problems.sort()
 	return problems

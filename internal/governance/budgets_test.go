@@ -42,7 +42,7 @@ func TestBudgetsAreOptional(t *testing.T) {
 	}
 	texts = folder(t, "testdata/base")
 	delete(texts, "alerts.yaml")
-	if _, err := build(texts); err == nil || !strings.Contains(err.Error(), `budgets.yaml:2: budget all-day: channel "log" is not in alerts.yaml`) {
+	if _, err := build(texts); err == nil || !strings.Contains(err.Error(), `budgets.yaml:2:96: budget all-day: channel "log" is not in alerts.yaml`) {
 		t.Errorf("budgets without channels: %v", err)
 	}
 }

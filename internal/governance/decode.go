@@ -3,7 +3,6 @@ package governance
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"reflect"
 	"regexp"
@@ -21,27 +20,43 @@ import (
 // governance files, so nothing expands.
 //
 // Struct tags: `yaml:"name"` or `yaml:"name,required"`; `oneof:"a|b"` lists the
-// allowed values of a text. Fields of type pos and at receive the line.
+// allowed values of a text. Fields of type pos and at receive their place.
 type decoder struct {
 	file     string
 	problems Problems
 }
 
-// pos is embedded in structs that need the line they start at.
-type pos struct{ Line int }
+// mark is a place in a file: its line, with the column in the low bits, both
+// from 1. 0 is no place, which is also that of a key that was left out. Rules
+// hand marks on to fail and warn and need not know what is in them.
+type mark int
 
-// at is a value with its line.
+const columnBits = 23 // more than MaxFile has bytes
+
+func markOf(n *yaml.Node) mark { return newMark(n.Line, n.Column) }
+
+func newMark(line, column int) mark { return mark(line<<columnBits | column) }
+
+func (m mark) line() int { return int(m >> columnBits) }
+
+// column is counted in characters; 0 when it is not known.
+func (m mark) column() int { return int(m & (1<<columnBits - 1)) }
+
+// pos is embedded in structs that need the place they start at.
+type pos struct{ Line mark }
+
+// at is a value with its place.
 type at[T any] struct {
 	V    T
-	Line int
+	Line mark
 }
 
-func (a *at[T]) place(line int) any {
-	a.Line = line
+func (a *at[T]) place(m mark) any {
+	a.Line = m
 	return &a.V
 }
 
-type placed interface{ place(line int) any }
+type placed interface{ place(m mark) any }
 
 // scalar is a value that is read from a YAML string.
 type scalar interface{ parse(s string) error }
@@ -54,7 +69,9 @@ const maxProblems = 200
 func decode(file string, text []byte, into any) (problems Problems, read bool) {
 	d := &decoder{file: file}
 	if i := invalidUTF8(text); i >= 0 {
-		d.fail(1+bytes.Count(text[:i], []byte("\n")), "not valid UTF-8")
+		line := 1 + bytes.Count(text[:i], []byte("\n"))
+		column := 1 + utf8.RuneCount(text[1+bytes.LastIndexByte(text[:i], '\n'):i])
+		d.fail(newMark(line, column), "not valid UTF-8")
 		return d.problems, false
 	}
 	lines := 1 + bytes.Count(bytes.TrimRight(text, "\n"), []byte("\n"))
@@ -62,20 +79,20 @@ func decode(file string, text []byte, into any) (problems Problems, read bool) {
 	var document, second yaml.Node
 	switch err := reader.Decode(&document); {
 	case errors.Is(err, io.EOF):
-		d.fail(1, "the file is empty")
+		d.fail(newMark(1, 1), "the file is empty")
 		return d.problems, false
 	case err != nil:
 		d.syntax(err, lines)
 		return d.problems, false
 	}
 	if err := reader.Decode(&second); err == nil {
-		d.fail(second.Line, "a second document; a file holds one")
+		d.fail(markOf(&second), "a second document; a file holds one")
 	} else if !errors.Is(err, io.EOF) {
 		d.syntax(err, lines)
 		return d.problems, false
 	}
 	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
-		d.fail(1, "want a mapping of keys to values")
+		d.fail(newMark(1, 1), "want a mapping of keys to values")
 		return d.problems, false
 	}
 	d.value(document.Content[0], reflect.ValueOf(into).Elem(), "", "")
@@ -111,15 +128,15 @@ func (d *decoder) syntax(err error, lines int) {
 			}
 		}
 	}
-	d.fail(min(line, lines), "not YAML: %s", message)
+	d.fail(newMark(min(line, lines), 0), "not YAML: %s", message)
 }
 
-func (d *decoder) fail(line int, format string, args ...any) {
+func (d *decoder) fail(m mark, format string, args ...any) {
 	if len(d.problems) == maxProblems {
 		format, args = "too many mistakes; the rest of the file was not looked at", nil
 	}
 	if len(d.problems) <= maxProblems {
-		d.problems = append(d.problems, Problem{d.file, line, fmt.Sprintf(format, args...)})
+		d.problems = append(d.problems, problemAt(d.file, m, format, args...))
 	}
 }
 
@@ -129,7 +146,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key, oneof string) {
 		return
 	}
 	if p, ok := v.Addr().Interface().(placed); ok {
-		d.value(n, reflect.ValueOf(p.place(n.Line)).Elem(), key, oneof)
+		d.value(n, reflect.ValueOf(p.place(markOf(n))).Elem(), key, oneof)
 		return
 	}
 	if s, ok := v.Addr().Interface().(scalar); ok {
@@ -166,14 +183,14 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key, oneof string) {
 		}
 	case reflect.Bool:
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
-			d.fail(n.Line, "%s: want true or false, got %s", key, describe(n))
+			d.fail(markOf(n), "%s: want true or false, got %s", key, describe(n))
 			return
 		}
 		v.SetBool(n.Value == "true" || n.Value == "True" || n.Value == "TRUE")
 	case reflect.Int64:
 		i, err := strconv.ParseInt(n.Value, 10, 64)
 		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil || i < 0 {
-			d.fail(n.Line, "%s: want a whole number of at least 0, got %s", key, describe(n))
+			d.fail(markOf(n), "%s: want a whole number of at least 0, got %s", key, describe(n))
 			return
 		}
 		v.SetInt(i)
@@ -186,11 +203,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key, oneof string) {
 func (d *decoder) plain(n *yaml.Node) bool {
 	switch {
 	case n.Kind == yaml.AliasNode:
-		d.fail(n.Line, "aliases are not allowed; write the value out")
+		d.fail(markOf(n), "aliases are not allowed; write the value out")
 	case n.Anchor != "":
-		d.fail(n.Line, "anchors are not allowed; write the value out")
+		d.fail(markOf(n), "anchors are not allowed; write the value out")
 	case n.Style&yaml.TaggedStyle != 0:
-		d.fail(n.Line, "tags such as %s are not allowed", n.Tag)
+		d.fail(markOf(n), "tags such as %s are not allowed", n.Tag)
 	default:
 		return true
 	}
@@ -201,7 +218,7 @@ func (d *decoder) want(n *yaml.Node, kind yaml.Kind, key, what string) bool {
 	if n.Kind == kind {
 		return true
 	}
-	d.fail(n.Line, "%s: want %s, got %s", key, what, describe(n))
+	d.fail(markOf(n), "%s: want %s, got %s", key, what, describe(n))
 	return false
 }
 
@@ -211,17 +228,18 @@ func (d *decoder) scalar(n *yaml.Node, s scalar, key, oneof string) {
 	if n.Kind != yaml.ScalarNode || tag != "!!str" && !(isDate && tag == "!!timestamp") {
 		hint := ""
 		if tag == "!!int" || tag == "!!float" || tag == "!!bool" || tag == "!!timestamp" {
-			hint = "; quote it if it is meant as text"
+			hint = "; write it in quotes: " + strconv.Quote(clip(n.Value))
 		}
-		d.fail(n.Line, "%s: want a string, got %s%s", key, describe(n), hint)
+		d.fail(markOf(n), "%s: want a string, got %s%s", key, describe(n), hint)
 		return
 	}
 	if oneof != "" && !slices.Contains(strings.Split(oneof, "|"), n.Value) {
-		d.fail(n.Line, "%s: %q is not one of %s", key, n.Value, strings.ReplaceAll(oneof, "|", ", "))
+		choices := strings.Split(oneof, "|")
+		d.fail(markOf(n), "%s: %q is not one of %s%s", key, clip(n.Value), strings.Join(choices, ", "), didYouMean(n.Value, choices))
 		return
 	}
 	if err := s.parse(n.Value); err != nil {
-		d.fail(n.Line, "%s: %v", key, err)
+		d.fail(markOf(n), "%s: %v", key, err)
 	}
 }
 
@@ -234,11 +252,11 @@ func (d *decoder) pairs(n *yaml.Node, f func(name string, key, child *yaml.Node)
 			continue
 		}
 		if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" {
-			d.fail(key.Line, "a key must be a string, got %s", describe(key))
+			d.fail(markOf(key), "a key must be a string, got %s", describe(key))
 			continue
 		}
 		if line, repeated := seen[key.Value]; repeated {
-			d.fail(key.Line, "key %q is already set in line %d", key.Value, line)
+			d.fail(markOf(key), "key %q is already set in line %d; a key stands once in a mapping", key.Value, line)
 			continue
 		}
 		seen[key.Value] = key.Line
@@ -257,7 +275,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
 	for i := range v.NumField() {
 		f := v.Type().Field(i)
 		if f.Anonymous {
-			v.Field(i).FieldByName("Line").SetInt(int64(n.Line))
+			v.Field(i).FieldByName("Line").SetInt(int64(markOf(n)))
 			continue
 		}
 		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
@@ -278,13 +296,81 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
 		for i, f := range fields {
 			known[i] = f.name
 		}
-		d.fail(key.Line, "unknown key %q; known here: %s", name, strings.Join(known, ", "))
+		d.fail(markOf(key), "unknown key %q; known here: %s%s", clip(name), strings.Join(known, ", "), didYouMean(name, known))
 	})
 	for _, f := range fields {
 		if required[f.name] {
-			d.fail(n.Line, "%s is missing", f.name)
+			d.fail(markOf(n), "%s is missing: want %s", f.name, wanted(f.value.Type(), f.oneof))
 		}
 	}
+}
+
+// wanted says what a value of the type looks like.
+func wanted(t reflect.Type, oneof string) string {
+	v := reflect.New(t)
+	if p, ok := v.Interface().(placed); ok {
+		v = reflect.ValueOf(p.place(0))
+	}
+	_, text := v.Interface().(scalar)
+	switch kind := v.Elem().Kind(); {
+	case text && oneof != "":
+		return "one of " + strings.ReplaceAll(oneof, "|", ", ")
+	case text:
+		return "a string"
+	case kind == reflect.Slice:
+		return "a list"
+	case kind == reflect.Bool:
+		return "true or false"
+	case kind == reflect.Int64:
+		return "a whole number"
+	}
+	return "a mapping"
+}
+
+// didYouMean ends a message about an unknown name with the known one that it
+// looks like; empty when there is none.
+func didYouMean(name string, known []string) string {
+	best, nearest := 1+len(name)/4, ""
+	if len(name) > 64 {
+		return ""
+	}
+	for _, candidate := range known {
+		if d := edits(name, candidate); d <= best && (d < best || nearest == "") {
+			best, nearest = d, candidate
+		}
+	}
+	if nearest == "" || best >= len(nearest) {
+		return ""
+	}
+	return "; did you mean " + nearest + "?"
+}
+
+// edits is how many letters must be put in, left out, replaced or swapped with
+// the next one to make b of a; case and the kind of separator do not count.
+func edits(a, b string) int {
+	plain := strings.NewReplacer("_", "-", ".", "-", " ", "-")
+	a, b = plain.Replace(strings.ToLower(a)), plain.Replace(strings.ToLower(b))
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			replaced := rows[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				replaced++
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, replaced)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
 }
 
 func describe(n *yaml.Node) string {

@@ -1,6 +1,8 @@
 package governance
 
 import (
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -184,7 +186,7 @@ func (d *dimension) add(c *checker, file, name string, v *valueEntry) {
 	}
 	value := string(v.ID.V)
 	d.values = append(d.values, Value{value, string(v.Name)})
-	register := func(spelling string, line int) {
+	register := func(spelling string, line mark) {
 		switch owner, taken := d.canonical[spelling]; {
 		case taken && owner == spelling && value == spelling:
 			c.fail(file, line, "%s %s is listed twice", name, value)
@@ -230,7 +232,7 @@ func (s *Snapshot) checkValue(c *checker, file string, i int, value at[id]) {
 	}
 	switch canonical, known := d.canonical[string(value.V)]; {
 	case !known && !d.open:
-		c.fail(file, value.Line, "%s %q is not in %s", dimensionNames[i], value.V, home)
+		c.fail(file, value.Line, "%s %q is not in %s%s", dimensionNames[i], value.V, home, didYouMean(string(value.V), slices.Sorted(maps.Keys(d.canonical))))
 	case known && canonical != string(value.V):
 		c.fail(file, value.Line, "%s %q is an alias; write %s", dimensionNames[i], value.V, canonical)
 	}
@@ -238,7 +240,7 @@ func (s *Snapshot) checkValue(c *checker, file string, i int, value at[id]) {
 
 // checkParent reports a pair of values of which the second never was the
 // parent of the first.
-func (s *Snapshot) checkParent(c *checker, file string, line, i int, value, above string) {
+func (s *Snapshot) checkParent(c *checker, file string, line mark, i int, value, above string) {
 	parents := s.dimensions[i].parents[value]
 	if value == "" || above == "" || len(parents) == 0 || s.dimensions[parentOf[i]].canonical[above] != above { // reported, or open
 		return

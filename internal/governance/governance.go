@@ -76,17 +76,25 @@ func (s *Snapshot) Changed(since *Snapshot) []string {
 type Problem struct {
 	File    string
 	Line    int // from 1; 0 when it is about the whole file
+	Column  int // from 1, in characters; 0 when it is not known
 	Message string
 }
 
 func (p Problem) String() string {
-	if p.Line == 0 {
+	switch {
+	case p.Line == 0:
 		return p.File + ": " + p.Message
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
 	}
-	return fmt.Sprintf("%s:%d: %s", p.File, p.Line, p.Message)
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 }
 
-// Problems is every mistake of a set of files, by file and line.
+func problemAt(file string, m mark, format string, args ...any) Problem {
+	return Problem{file, m.line(), m.column(), fmt.Sprintf(format, args...)}
+}
+
+// Problems is every mistake of a set of files, by file and place.
 type Problems []Problem
 
 // Error lists all mistakes, one a line.
@@ -100,7 +108,7 @@ func (p Problems) Error() string {
 
 func (p Problems) sort() {
 	slices.SortFunc(p, func(a, b Problem) int {
-		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, strings.Compare(a.Message, b.Message))
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line, a.Column-b.Column, strings.Compare(a.Message, b.Message))
 	})
 }
 
@@ -160,12 +168,12 @@ type checker struct {
 	choices            int             // combinations that the routing rules can be asked for
 }
 
-func (c *checker) fail(file string, line int, format string, args ...any) {
-	c.problems = append(c.problems, Problem{file, line, fmt.Sprintf(format, args...)})
+func (c *checker) fail(file string, m mark, format string, args ...any) {
+	c.problems = append(c.problems, problemAt(file, m, format, args...))
 }
 
-func (c *checker) warn(file string, line int, format string, args ...any) {
-	c.warnings = append(c.warnings, Problem{file, line, fmt.Sprintf(format, args...)})
+func (c *checker) warn(file string, m mark, format string, args ...any) {
+	c.warnings = append(c.warnings, problemAt(file, m, format, args...))
 }
 
 // build checks the files and makes the snapshot of them.
@@ -194,7 +202,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	}
 	for name := range texts {
 		if _, known := c.unread[name]; !known {
-			c.fail(name, 0, "unknown file; known are %s", strings.Join(fileNames, ", "))
+			c.fail(name, 0, "unknown file; known are %s%s", strings.Join(fileNames, ", "), didYouMean(name, fileNames))
 		}
 	}
 

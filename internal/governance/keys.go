@@ -130,7 +130,7 @@ func Rekey(keysYAML []byte) (rekeyed []byte, texts map[string]string, err error)
 	for _, key := range f.Keys {
 		text, hash := GenerateKey(string(key.ID.V))
 		if bytes.Count(keysYAML, []byte(key.SHA256.V)) != 1 {
-			return nil, nil, fmt.Errorf("keys.yaml:%d: the hash of key %s is not unique in the file", key.SHA256.Line, key.ID.V)
+			return nil, nil, fmt.Errorf("keys.yaml:%d: the hash of key %s is not unique in the file", key.SHA256.Line.line(), key.ID.V)
 		}
 		keysYAML = bytes.Replace(keysYAML, []byte(key.SHA256.V), []byte(hash), 1)
 		texts[string(key.ID.V)] = text

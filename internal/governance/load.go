@@ -46,7 +46,7 @@ func readFolder(dir string) (map[string][]byte, error) {
 		}
 		text, err := readFile(root, name)
 		if err != nil {
-			problems = append(problems, Problem{name, 0, err.Error()})
+			problems = append(problems, problemAt(name, 0, "%v", err))
 			text = nil
 		}
 		texts[name] = text

@@ -172,7 +172,7 @@ func TestLoadReadsOnlyTheFolder(t *testing.T) {
 		}, "together are larger than 16 MiB"},
 		{"bytes that are not text", func(t *testing.T, prices string) error {
 			return os.WriteFile(prices, []byte("groups:\n  - source: \xff\n"), 0o600)
-		}, "prices.yaml:2: not valid UTF-8"},
+		}, "prices.yaml:2:13: not valid UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -363,7 +363,7 @@ func TestLimits(t *testing.T) {
 	texts[routingYAML] = []byte("rules: 1\n")
 	_, err := build(texts)
 	problems, _ := errors.AsType[Problems](err)
-	if len(problems) != maxProblems+2 || !strings.Contains(err.Error(), "too many mistakes") || !strings.Contains(err.Error(), "routing.yaml:1: ") {
+	if len(problems) != maxProblems+2 || !strings.Contains(err.Error(), "too many mistakes") || !strings.Contains(err.Error(), "routing.yaml:1:8: ") {
 		t.Errorf("%d problems", len(problems))
 	}
 
@@ -376,7 +376,7 @@ func TestLimits(t *testing.T) {
 	}
 	texts = changed(t, "registry.yaml", "models: [small, large]", "models: ["+models.String()+"]")
 	texts[routingYAML] = []byte("default: {id: default, endpoints: [us]}\nrules:\n" + rules.String())
-	if _, err := build(texts); err == nil || !strings.Contains(err.Error(), "routing.yaml:9: rule r6: all rules up to here have over 250000 combinations of format and model") {
+	if _, err := build(texts); err == nil || !strings.Contains(err.Error(), "routing.yaml:9:10: rule r6: all rules up to here have over 250000 combinations of format and model") {
 		t.Errorf("%.300v", err)
 	}
 }

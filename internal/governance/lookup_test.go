@@ -215,7 +215,7 @@ func TestDataset(t *testing.T) {
 // probably not meant.
 func TestClassificationOfSources(t *testing.T) {
 	s := mustBuild(t, changed(t, estateYAML, "owner: head of data\n    classification: confidential", "owner: head of data\n    classification: restricted"))
-	if want := "estate.yaml:13: use case kyc is for confidential data, but its source pg://crm accounts is restricted"; s.Warnings.Error() != want {
+	if want := "estate.yaml:13:71: use case kyc is for confidential data, but its source pg://crm accounts is restricted"; s.Warnings.Error() != want {
 		t.Errorf("warnings %q, want %q", s.Warnings.Error(), want)
 	}
 }
@@ -341,12 +341,12 @@ func TestRoute(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for _, tt := range []struct{ file, old, new, want string }{
-		{"registry.yaml", "models: [small, large]", "models: [small, large, tiny]", "registry.yaml:10: endpoint eu serves tiny, which has no price in prices.yaml: its calls will be unpriced"},
-		{"registry.yaml", "renames: {fast: small}", "renames: {fast: fastest}", "registry.yaml:17: endpoint us serves fastest, which has no price in prices.yaml: its calls will be unpriced"},
+		{"registry.yaml", "models: [small, large]", "models: [small, large, tiny]", "registry.yaml:10:132: endpoint eu serves tiny, which has no price in prices.yaml: its calls will be unpriced"},
+		{"registry.yaml", "renames: {fast: small}", "renames: {fast: fastest}", "registry.yaml:17:25: endpoint us serves fastest, which has no price in prices.yaml: its calls will be unpriced"},
 		{"registry.yaml", "[internal, confidential]", "[internal]", "routing.yaml: use case kyc holds confidential data and may go to eu, but provider openai is not permitted such data\n" +
 			"routing.yaml: use case kyc holds confidential data and may go to us, but provider openai is not permitted such data"},
-		{"registry.yaml", "models: [small, large], include_usage: true", "models: [small, large]", "registry.yaml:10: endpoint eu speaks openai.chat without include_usage: its streamed answers will have no usage and no cost"},
-		{"prices.yaml", `"9.123456"`, `"2500"`, "prices.yaml:21: large: 2500 dollars per million tokens of input: is the unit right?"},
+		{"registry.yaml", "models: [small, large], include_usage: true", "models: [small, large]", "registry.yaml:10:14: endpoint eu speaks openai.chat without include_usage: its streamed answers will have no usage and no cost"},
+		{"prices.yaml", `"9.123456"`, `"2500"`, "prices.yaml:21:63: large: 2500 dollars per million tokens of input: is the unit right?"},
 	} {
 		if got := mustBuild(t, changed(t, tt.file, tt.old, tt.new)).Warnings.Error(); got != tt.want {
 			t.Errorf("%s → %s: %s\nwant %s", tt.old, tt.new, got, tt.want)

@@ -2,6 +2,7 @@ package governance
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"time"
@@ -147,11 +148,11 @@ func cardAt(cards []card, at time.Time) *card {
 const unlikely = 2000
 
 func (s *Snapshot) setPrices(c *checker, f *pricesFile) {
-	b := &bookBuilder{checker: c, prices: map[cardKey][]card{}, lines: map[string]int{}, heads: map[[2]string]string{}}
+	b := &bookBuilder{checker: c, prices: map[cardKey][]card{}, lines: map[string]mark{}, heads: map[[2]string]string{}}
 	for i := range f.Groups {
 		g := &f.Groups[i]
 		if g.Provider.V != "" && s.providers[string(g.Provider.V)] == nil && !c.unread[registryYAML] {
-			c.fail(pricesYAML, g.Provider.Line, "provider %q is not in %s", g.Provider.V, registryYAML)
+			c.fail(pricesYAML, g.Provider.Line, "provider %q is not in %s%s", g.Provider.V, registryYAML, didYouMean(string(g.Provider.V), slices.Sorted(maps.Keys(s.providers))))
 		}
 		for j := range g.Models {
 			b.add(g, &g.Models[j])
@@ -179,7 +180,7 @@ func (s *Snapshot) setPrices(c *checker, f *pricesFile) {
 type bookBuilder struct {
 	*checker
 	prices map[cardKey][]card
-	lines  map[string]int       // where a band of prices is, by its id
+	lines  map[string]mark      // where a band of prices is, by its id
 	heads  map[[2]string]string // provider and served name to the model it is listed under
 }
 
@@ -226,7 +227,7 @@ func (b *bookBuilder) addBand(g *priceGroup, names []at[model], e *priceEntry, f
 	head := cardKey{string(g.Provider.V), string(names[0].V), string(e.Region), string(e.Tier)}
 	place := priceID(head, e.Above, "", g.From.V.Time)
 	if line, twice := b.lines[place]; twice {
-		b.fail(pricesYAML, e.Line, "%s: the same tier, region, band and day are already priced in line %d", head.model, line)
+		b.fail(pricesYAML, e.Line, "%s: the same tier, region, band and day are already priced in line %d", head.model, line.line())
 		return
 	}
 	b.lines[place] = e.Line

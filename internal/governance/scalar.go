@@ -103,6 +103,9 @@ type perMillion money.Rate
 
 func (v *perMillion) parse(s string) error {
 	rate, err := money.ParsePerMillion(s)
+	if err == nil && s[0] == '-' { // -0
+		err = fmt.Errorf("price %q per million tokens: negative", s)
+	}
 	*v = perMillion(rate)
 	return err
 }
@@ -112,7 +115,7 @@ type dollars money.Pico
 
 func (v *dollars) parse(s string) error {
 	amount, err := money.Parse(s)
-	if err == nil && amount < 0 {
+	if err == nil && s[0] == '-' { // also -0
 		err = fmt.Errorf("amount %q: negative", s)
 	}
 	*v = dollars(amount)
