@@ -1,6 +1,9 @@
 package proxy
 
 import (
+	"net"
+	"net/netip"
+
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/proxy/wire"
@@ -43,6 +46,23 @@ func (c *call) chooseUseCase() bool {
 	c.useCase, _ = c.plan.snapshot.UseCase(d.Value)
 	return d.Conflict == "" && c.useCase != nil
 }
+
+// addressAllowed says whether the key may be used from where the connection
+// comes from. What headers say of addresses is not believed.
+func (c *call) addressAllowed() bool {
+	if len(c.key.Addresses) == 0 {
+		return true
+	}
+	var from netip.Addr
+	if c.conn != nil {
+		if tcp, ok := c.conn.RemoteAddr().(*net.TCPAddr); ok {
+			from = tcp.AddrPort().Addr()
+		}
+	}
+	return c.key.AllowsAddress(from)
+}
+
+const addressNotAllowed = "The key may not be used from this address."
 
 // attribute fills the dimensions: what the key says beats what the client
 // says, which beats what the use case says; a team's business unit and a

@@ -294,6 +294,11 @@ func (c *call) admit() (code string, status int, message string) {
 	for _, dimension := range d.Attribution.All() {
 		dimension.Provenance = event.Missing
 	}
+	if !c.addressAllowed() {
+		c.chooseUseCase()
+		c.attribute()
+		return "ledgerline_address_not_allowed", 403, addressNotAllowed
+	}
 	limit := c.s.o.MaxBody
 	if c.key.MaxBody > 0 {
 		limit = min(limit, int(c.key.MaxBody))
@@ -324,6 +329,11 @@ func (c *call) admit() (code string, status int, message string) {
 		return "ledgerline_malformed", 400, "The request body cannot be read: " + mistake.Error() + "."
 	case !allowed:
 		return "ledgerline_use_case_not_allowed", 403, "The key may not be used for this use case."
+	case !c.key.AllowsModel(c.request.Model):
+		if c.format == wire.Passthrough {
+			return "ledgerline_model_not_allowed", 403, "The key may only be used for certain models, and on this path the model is not known."
+		}
+		return "ledgerline_model_not_allowed", 403, "The key may not be used for this model."
 	}
 	if missing := c.missing(); missing != "" && c.plan.snapshot.Mode() == "enforce" {
 		return "ledgerline_attribution_missing", 400, "The call must say its " + missing + ", with the header " + claimHeaders[dimensionIndex(missing)] + "."

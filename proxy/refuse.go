@@ -193,5 +193,9 @@ func (c *call) refuseLarge() {
 	}
 	c.chooseUseCase()
 	c.attribute()
+	if !c.addressAllowed() {
+		c.deny(403, "ledgerline_address_not_allowed", addressNotAllowed)
+		return
+	}
 	c.deny(413, code, message)
 }

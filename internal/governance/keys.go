@@ -7,7 +7,9 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +25,9 @@ type keyEntry struct {
 	ID at[id] `yaml:"id,required"`
 	// SHA-256 of the whole key text, ll_<id>_<secret>, in hex.
 	SHA256 at[text] `yaml:"sha256,required"`
+	// While the secret is rotated: the one before, good until the other is in
+	// use everywhere.
+	Previous *previousEntry `yaml:"previous"`
 	// What it is for.
 	Name text `yaml:"name"`
 	// The dimensions the key fixes, by id.
@@ -36,6 +41,14 @@ type keyEntry struct {
 	User at[id] `yaml:"user"`
 	// The use cases it may serve; the first is the one of calls that name none.
 	UseCases []at[id] `yaml:"use_cases,required"`
+	// The models that its calls may ask for, by the names that clients use.
+	// Left out: all that the route serves. A key with such a list may not call
+	// paths whose body is not read.
+	Models []at[model] `yaml:"models"`
+	// The networks from which it may be used, such as 10.20.0.0/16. Left out:
+	// all. What counts is the address that the connection comes from; behind a
+	// load balancer that is the balancer's.
+	Addresses []at[network] `yaml:"addresses"`
 	// The largest request body in bytes. Default: the proxy's own limit.
 	MaxBody int64 `yaml:"max_body_bytes"`
 	// The first day, UTC, on which it is no longer accepted.
@@ -44,16 +57,81 @@ type keyEntry struct {
 	Disabled bool `yaml:"disabled"`
 }
 
-// Key is a virtual key without its secret.
+// previousEntry is the secret before the last rotation.
+type previousEntry struct {
+	SHA256 at[text] `yaml:"sha256,required"`
+	// The moment, UTC, from which it is no longer accepted, such as
+	// 2026-12-01T12:00:00Z.
+	Until instant `yaml:"until,required"`
+}
+
+// instant is a moment in RFC 3339, in UTC: YAML reads others as well.
+type instant struct{ time.Time }
+
+func (v *instant) parse(s string) (err error) {
+	if v.Time, err = time.ParseInLocation("2006-01-02T15:04:05Z", s, time.UTC); err != nil {
+		return fmt.Errorf("%q is not a time in UTC such as 2026-12-01T12:00:00Z", clip(s))
+	}
+	return nil
+}
+
+func (*instant) timestamp() {}
+
+// network is a range of addresses in CIDR notation.
+type network struct{ netip.Prefix }
+
+func (v *network) parse(s string) (err error) {
+	if v.Prefix, err = netip.ParsePrefix(s); err != nil {
+		if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+			return fmt.Errorf("%q has no length; a single address is %s/%d", clip(s), a, a.BitLen())
+		}
+		return fmt.Errorf("%q is not a network such as 10.20.0.0/16 or 2001:db8::/32", clip(s))
+	}
+	if v.Addr().Is4In6() {
+		return fmt.Errorf("%q is IPv4 written as IPv6; write it as IPv4", clip(s))
+	}
+	if whole := v.Masked(); whole != v.Prefix {
+		return fmt.Errorf("%q has bits behind its length; the network is %s", clip(s), whole)
+	}
+	return nil
+}
+
+// Key is a virtual key without its secrets.
 type Key struct {
 	ID, Name                                       string
-	BusinessUnit, Team, Project, User, Application string    // empty = not fixed by the key
-	UseCases                                       []string  // allowed; the first is the default
-	MaxBody                                        int64     // bytes; 0 = the proxy's own limit
-	Expires                                        time.Time // zero = never
+	BusinessUnit, Team, Project, User, Application string         // empty = not fixed by the key
+	UseCases                                       []string       // allowed; the first is the default
+	Models                                         []string       // allowed, by the names that clients use; empty = all
+	Addresses                                      []netip.Prefix // from which it may be used; empty = all
+	MaxBody                                        int64          // bytes; 0 = the proxy's own limit
+	Expires                                        time.Time      // zero = never
+	PreviousUntil                                  time.Time      // when the secret before the last rotation ends; zero = there is none
 	Disabled                                       bool
 
-	hash [sha256.Size]byte
+	hash     [sha256.Size]byte
+	previous [sha256.Size]byte // zero = none
+}
+
+// AllowsModel says whether a call may ask for a model, by the client's name
+// for it. An empty name, of a call whose model is not known, is only allowed
+// to keys that may ask for any.
+func (k *Key) AllowsModel(model string) bool {
+	return len(k.Models) == 0 || slices.Contains(k.Models, model)
+}
+
+// AllowsAddress says whether the key may be used from an address. One that is
+// not known (the zero Addr) is only allowed to keys of all addresses.
+func (k *Key) AllowsAddress(from netip.Addr) bool {
+	if len(k.Addresses) == 0 {
+		return true
+	}
+	from = from.Unmap().WithZone("")
+	for _, network := range k.Addresses {
+		if network.Contains(from) {
+			return true
+		}
+	}
+	return false
 }
 
 const (
@@ -68,7 +146,8 @@ var (
 
 // Key finds the key with the text and checks that it may be used at a time:
 // ErrNoKey, ErrKeyExpired or ErrKeyDisabled. The secret is compared in constant
-// time, and an unknown id costs the same comparison.
+// time with the current one and the one before it; an unknown id and a key
+// without a second secret cost the same comparisons.
 func (s *Snapshot) Key(text string, now time.Time) (*Key, error) {
 	rest, ours := strings.CutPrefix(text, keyPrefix)
 	id, _, two := strings.Cut(rest, "_")
@@ -81,12 +160,15 @@ func (s *Snapshot) Key(text string, now time.Time) (*Key, error) {
 	}
 	var buffer [maxKey]byte
 	sum := sha256.Sum256(buffer[:copy(buffer[:], text)])
-	if subtle.ConstantTimeCompare(sum[:], key.hash[:]) != 1 || !found {
+	current, previous := subtle.ConstantTimeCompare(sum[:], key.hash[:]), subtle.ConstantTimeCompare(sum[:], key.previous[:])
+	if current|previous != 1 || !found {
 		return nil, ErrNoKey
 	}
 	switch {
 	case key.Disabled:
 		return nil, ErrKeyDisabled
+	case previous == 1 && !now.Before(key.PreviousUntil):
+		return nil, ErrKeyExpired
 	case !key.Expires.IsZero() && !now.Before(key.Expires):
 		return nil, ErrKeyExpired
 	}
@@ -141,6 +223,19 @@ func Rekey(keysYAML []byte) (rekeyed []byte, texts map[string]string, err error)
 func (s *Snapshot) setKeys(c *checker, f *keysFile) {
 	s.keys = make(map[string]*Key, len(f.Keys))
 	hashes := map[text]id{}
+	hash := func(k *Key, name string, given at[text], into *[sha256.Size]byte) {
+		if given.V == "" {
+			return
+		}
+		if !hashForm.MatchString(string(given.V)) {
+			c.fail(keysYAML, given.Line, "key %s: %s is not 64 lower-case hex digits", k.ID, name)
+		} else if other, taken := hashes[given.V]; taken {
+			c.fail(keysYAML, given.Line, "key %s: the hash is that of key %s", k.ID, other)
+		} else {
+			hashes[given.V] = id(k.ID)
+			_, _ = hex.Decode(into[:], []byte(given.V)) // the form was checked
+		}
+	}
 	for i := range f.Keys {
 		e := &f.Keys[i]
 		k := &Key{
@@ -148,15 +243,10 @@ func (s *Snapshot) setKeys(c *checker, f *keysFile) {
 			BusinessUnit: string(e.BusinessUnit.V), Team: string(e.Team.V), Project: string(e.Project.V),
 			User: string(e.User.V), Application: string(e.Application.V),
 		}
-		if e.SHA256.V != "" {
-			if !hashForm.MatchString(string(e.SHA256.V)) {
-				c.fail(keysYAML, e.SHA256.Line, "key %s: sha256 is not 64 lower-case hex digits", k.ID)
-			} else if other, taken := hashes[e.SHA256.V]; taken {
-				c.fail(keysYAML, e.SHA256.Line, "key %s: the hash is that of key %s", k.ID, other)
-			} else {
-				hashes[e.SHA256.V] = e.ID.V
-				_, _ = hex.Decode(k.hash[:], []byte(e.SHA256.V)) // the form was checked
-			}
+		hash(k, "sha256", e.SHA256, &k.hash)
+		if e.Previous != nil {
+			hash(k, "previous sha256", e.Previous.SHA256, &k.previous)
+			k.PreviousUntil = e.Previous.Until.Time
 		}
 		for j, value := range [...]at[id]{businessUnit: e.BusinessUnit, team: e.Team, project: e.Project, user: e.User, application: e.Application} {
 			s.checkValue(c, keysYAML, j, value)
@@ -169,6 +259,23 @@ func (s *Snapshot) setKeys(c *checker, f *keysFile) {
 		}
 		if len(e.UseCases) == 0 && e.UseCases != nil {
 			c.fail(keysYAML, e.ID.Line, "key %s: use_cases must name at least one", k.ID)
+		}
+		for _, m := range e.Models {
+			if slices.Contains(k.Models, string(m.V)) && m.V != "" {
+				c.fail(keysYAML, m.Line, "key %s: model %s is listed twice", k.ID, m.V)
+			}
+			k.Models = append(k.Models, string(m.V))
+		}
+		for _, a := range e.Addresses {
+			if slices.Contains(k.Addresses, a.V.Prefix) && a.V.IsValid() {
+				c.fail(keysYAML, a.Line, "key %s: network %s is listed twice", k.ID, a.V)
+			}
+			k.Addresses = append(k.Addresses, a.V.Prefix)
+		}
+		for name, empty := range map[string]bool{"models": e.Models != nil && len(e.Models) == 0, "addresses": e.Addresses != nil && len(e.Addresses) == 0} {
+			if empty {
+				c.fail(keysYAML, e.ID.Line, "key %s: %s must list at least one; leave it out to allow all", k.ID, name)
+			}
 		}
 		switch {
 		case k.ID == "":
