@@ -80,6 +80,10 @@ type useCaseEntry struct {
 	RetentionClass at[id] `yaml:"retention_class,required"`
 	// Whether somebody waits for the answer. Default interactive.
 	Workload text `yaml:"workload" oneof:"interactive|batch"`
+	// Models that it may ask for and that only one endpoint of its rule serves,
+	// on purpose: model to the reason. Without one, a model with no second
+	// place fails `ledgerline test governance`.
+	SingleEndpoint map[string]at[text] `yaml:"single_endpoint"`
 	// The dimensions its calls must carry, instead of those that
 	// dimensions.yaml requires.
 	Required []text `yaml:"required_dimensions" oneof:"business_unit|team|project|user|application|use_case"`
@@ -103,6 +107,7 @@ type UseCase struct {
 	Lineage                    string   // "required", "optional" or "none"
 	OnMissingSources           string   // "reject" or "flag"
 	Sources                    []Source
+	SingleEndpoint             map[string]string // models that only one endpoint serves, and why that is meant
 
 	rule *rule
 	whys []string // sentences by choice.plan
@@ -187,6 +192,15 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 					u.Required = append(u.Required, name)
 				}
 			}
+		}
+		for name, reason := range e.SingleEndpoint {
+			if err := new(model).parse(name); err != nil {
+				c.fail(estateYAML, reason.Line, "use case %s: single_endpoint: %v", u.ID, err)
+			}
+			if u.SingleEndpoint == nil {
+				u.SingleEndpoint = map[string]string{}
+			}
+			u.SingleEndpoint[name] = string(reason.V)
 		}
 		listed := map[Source]bool{}
 		for _, e := range e.Sources {

@@ -23,16 +23,28 @@ type providerEntry struct {
 	Owner text `yaml:"owner,required"`
 	// Where it processes data, such as eu, us.
 	Residency []id `yaml:"residency,required"`
-	// The data processing agreement; left out when there is none.
-	DPA *struct {
-		Document text `yaml:"document,required"` // where it is filed
-		Expires  date `yaml:"expires,required"`  // the first day on which it no longer holds
-	} `yaml:"dpa"`
+	// Whether it runs on machines of our own, so that no data leaves and no
+	// data processing agreement is needed.
+	SelfHosted bool `yaml:"self_hosted"`
+	// The data processing agreement; left out when there is none. Without a
+	// document it is only claimed, and counts as none.
+	DPA *dpaEntry `yaml:"dpa"`
+	// How often its terms and models are looked at again, such as P3M for
+	// every three months, and when that was done last.
+	ReviewEvery text     `yaml:"review_every" oneof:"P1M|P3M|P6M|P1Y"`
+	LastReview  at[date] `yaml:"last_review"`
 	// The classifications of data that may be sent to it.
 	PermittedData []text `yaml:"permitted_data,required" oneof:"public|internal|confidential|restricted"`
 	// The credential of endpoints that have none of their own.
 	Credential *credentialEntry `yaml:"credential"`
 	Endpoints  []endpointEntry  `yaml:"endpoints,required"`
+}
+
+// dpaEntry is a data processing agreement.
+type dpaEntry struct {
+	pos
+	Document text     `yaml:"document"`         // where it is filed
+	Expires  at[date] `yaml:"expires,required"` // the first day on which it no longer holds
 }
 
 // credentialEntry says where the proxy finds a credential. The credential
@@ -80,7 +92,8 @@ type endpointEntry struct {
 type Provider struct {
 	ID, Name, Owner string
 	Residency       []string
-	DPADocument     string // empty when there is no agreement
+	SelfHosted      bool   // on machines of our own: it needs no agreement
+	DPADocument     string // empty when there is no agreement on file
 	DPAExpires      time.Time
 	PermittedData   []string
 	Credential      Credential  // of endpoints without one of their own
@@ -148,9 +161,9 @@ func (s *Snapshot) setRegistry(c *checker, f *registryFile) {
 	for i := range f.Providers {
 		e := &f.Providers[i]
 		p := &Provider{ID: string(e.ID.V), Name: string(e.Name), Owner: string(e.Owner), Residency: plain(e.Residency),
-			PermittedData: plain(e.PermittedData), Credential: credential(c, e.Credential)}
+			SelfHosted: e.SelfHosted, PermittedData: plain(e.PermittedData), Credential: credential(c, e.Credential)}
 		if e.DPA != nil {
-			p.DPADocument, p.DPAExpires = string(e.DPA.Document), e.DPA.Expires.Time
+			p.DPADocument, p.DPAExpires = string(e.DPA.Document), e.DPA.Expires.V.Time
 		}
 		for j := range e.Endpoints {
 			s.addEndpoint(c, p, &e.Endpoints[j])
