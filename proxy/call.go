@@ -48,6 +48,12 @@ type call struct {
 	digest     digests
 	id         [36]byte
 
+	// Limits.
+	taken      []taken
+	settled    bool
+	limited    *governance.Limit // that refuses the call
+	retryAfter int64             // seconds
+
 	// The attempt that runs.
 	route    governance.Route
 	up       *upstream
@@ -95,6 +101,7 @@ func (c *call) free() {
 	c.intent, c.ev = event.Intent{}, event.Event{}
 	c.data = event.Request{Attempts: c.data.Attempts[:0], Sources: c.data.Sources[:0], Decision: event.Decision{Rejected: c.data.Decision.Rejected[:0]}}
 	c.up, c.upConn, c.release = nil, nil, nil
+	c.taken, c.settled, c.limited, c.retryAfter = c.taken[:0], false, nil, 0
 	c.lastAt, c.firstOut = 0, 0
 	c.cutting = false
 	if cap(c.arena) > keepBuffer {
@@ -155,6 +162,7 @@ func (c *call) end() {
 	if cap(c.body) > keepBuffer && c.ctx != nil {
 		c.ctx.Request.SwapBody(nil) // an idle connection must not hold a large body
 	}
+	c.settleLimits()
 	c.s.flight.remove(c)
 	c.free()
 }
@@ -341,7 +349,10 @@ func (c *call) admit() (code string, status int, message string) {
 	if code, status, message = c.checkSources(declared, unreadable); code != "" {
 		return code, status, message
 	}
-	return c.choose()
+	if code, status, message = c.choose(); code != "" {
+		return code, status, message
+	}
+	return c.takeLimits()
 }
 
 func dimensionIndex(name string) int {

@@ -110,15 +110,16 @@ func set[T comparable](v *T, otherwise T) {
 
 // Server is a proxy. Its methods may be called at any time from any goroutine.
 type Server struct {
-	o       Options
-	log     *slog.Logger
-	spool   *spool.Spool
-	metrics *metrics
-	secrets secrets
-	plan    atomic.Pointer[plan]
-	http    *fasthttp.Server
-	calls   sync.Pool
-	unread  unread
+	o        Options
+	log      *slog.Logger
+	spool    *spool.Spool
+	metrics  *metrics
+	secrets  secrets
+	plan     atomic.Pointer[plan]
+	http     *fasthttp.Server
+	counters counters
+	calls    sync.Pool
+	unread   unread
 
 	stopping atomic.Bool
 	flight   flight

@@ -62,6 +62,7 @@ func (c *call) refuseForSpool(err error) {
 // false when it is not, within Options.Hold; then the end of the answer must
 // not reach the client.
 func (c *call) record(o outcome) bool {
+	c.settleLimits()
 	if c.unrecorded {
 		c.recorded = true
 		return true

@@ -74,6 +74,9 @@ func (c *call) reply(status int, code, message string) {
 		id = wire.String(c.id[:])
 		response.Header.SetBytesKV(headerRequestID, c.id[:])
 	}
+	if c.limited != nil {
+		c.markLimits(&response.Header)
+	}
 	response.SetBodyRaw(c.format.AppendError(nil, &wire.Error{Status: status, Code: code, Message: message, ID: id}))
 }
 

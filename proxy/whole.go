@@ -210,11 +210,14 @@ func (c *call) readHeader() (events, closes bool) {
 	return events, closes
 }
 
-// mark adds the proxy's own two headers.
+// mark adds the proxy's own headers.
 func (c *call) mark(h *fasthttp.ResponseHeader) {
 	h.SetBytesKV(headerRequestID, c.id[:])
 	if c.up != nil {
 		h.SetBytesV("Ledger-Endpoint", []byte(c.up.ID))
+	}
+	if len(c.taken) > 0 {
+		c.markLimits(h)
 	}
 }
 

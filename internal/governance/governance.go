@@ -7,7 +7,7 @@
 // anything in it is wrong and report every mistake at once, as [Problems]. The
 // documentation of a key is the comment on its field in the file's struct
 // (dimensions.go, keys.go, estate.go, registry.go, routing.go, prices.go,
-// budgets.go, alerts.go, findings.go).
+// budgets.go, limits.go, alerts.go, findings.go).
 package governance
 
 import (
@@ -54,6 +54,7 @@ type Snapshot struct {
 	providerList     []*Provider
 	channelList      []*Channel
 	budgets          []*Budget
+	limits           []*Limit
 	retentionClasses []*RetentionClass
 }
 
@@ -138,12 +139,13 @@ const (
 	alertsYAML     = "alerts.yaml"
 	retentionYAML  = "retention.yaml"
 	findingsYAML   = "findings.yaml"
+	limitsYAML     = "limits.yaml"
 )
 
-var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, findingsYAML, keysYAML, pricesYAML, registryYAML, retentionYAML, routingYAML}
+var fileNames = []string{alertsYAML, budgetsYAML, dimensionsYAML, estateYAML, findingsYAML, keysYAML, limitsYAML, pricesYAML, registryYAML, retentionYAML, routingYAML}
 
 // optional files say nothing when they are missing, as they are in snapshots from before there were any.
-var optional = []string{alertsYAML, budgetsYAML, findingsYAML, retentionYAML}
+var optional = []string{alertsYAML, budgetsYAML, findingsYAML, limitsYAML, retentionYAML}
 
 // files is a decoded set, before the checks between files.
 type files struct {
@@ -157,6 +159,7 @@ type files struct {
 	alerts     alertsFile
 	retention  retentionFile
 	findings   findingsFile
+	limits     limitsFile
 }
 
 // checker collects mistakes while a snapshot is built. A reference into a file
@@ -184,7 +187,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 		dimensionsYAML: &f.dimensions, keysYAML: &f.keys, estateYAML: &f.estate,
 		registryYAML: &f.registry, routingYAML: &f.routing, pricesYAML: &f.prices,
 		budgetsYAML: &f.budgets, alertsYAML: &f.alerts, retentionYAML: &f.retention,
-		findingsYAML: &f.findings,
+		findingsYAML: &f.findings, limitsYAML: &f.limits,
 	} {
 		text, ok := texts[name]
 		if !ok && slices.Contains(optional, name) {
@@ -215,6 +218,7 @@ func build(texts map[string][]byte) (*Snapshot, error) {
 	s.setEstate(c, &f.estate)
 	s.checkUseCaseDefault(c, &f.dimensions)
 	s.setKeys(c, &f.keys)
+	s.setLimits(c, &f.limits)
 	s.setRouting(c, &f.routing)
 	s.setPrices(c, &f.prices)
 	s.setAlerts(c, &f.alerts)
