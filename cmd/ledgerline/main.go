@@ -54,7 +54,7 @@ who pays, what it cost to the last digit, and the proof.
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		demoCommand(), upCommand(),
+		demoCommand(), initCommand(), upCommand(),
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
 		migrateCommand(), checkCommand(), explainCommand(),
 		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),

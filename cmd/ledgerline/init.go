@@ -1,0 +1,712 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ledgerline/ledgerline/deploy/example"
+	"github.com/ledgerline/ledgerline/internal/governance"
+)
+
+func initCommand() *cobra.Command {
+	var dir string
+	var yes, dryRun bool
+	given := make([]string, len(questions))
+	cmd := &cobra.Command{
+		Use:   "init",
+		Short: "Start a folder of governance files from a few answers",
+		Long: `Writes a commented set of governance files that checks, from a few answers: asked on a terminal, or given as
+flags. What a flag answers is not asked; --yes takes the defaults of the rest. It writes all files or none, never over a
+file that is there, and prints what to do next, with the first virtual key, which is shown only then.
+
+A name gives its id by itself ("Card support" is card-support); to choose the id, write id=Name.`,
+		Example: `  ledgerline init --governance governance
+  ledgerline init --yes --company "Acme Bank" --teams Cards,Lending --use-case "Card support" --owner "head of card operations" \
+      --providers openai,anthropic --region us --budget 2000 --slack LEDGERLINE_SLACK`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			now := time.Now().UTC()
+			if dir == "" {
+				return usageError{errors.New("--governance: name a folder")}
+			}
+			if err := vacant(dir); err != nil {
+				return err
+			}
+			i := interview{now: now, yes: yes, given: map[string]string{}, out: cmd.ErrOrStderr()}
+			for n, q := range questions {
+				if cmd.Flags().Changed(q.flag) {
+					i.given[q.flag] = given[n]
+				}
+			}
+			if in, isFile := cmd.InOrStdin().(*os.File); !yes && (!isFile || isTerminal(in)) {
+				i.lines = lines(cmd.InOrStdin())
+			}
+			a, err := i.answers(cmd.Context())
+			if err != nil {
+				return err
+			}
+			s, err := newStart(a, now)
+			if err != nil {
+				return err
+			}
+			key, files, _, err := s.files()
+			if err != nil {
+				return err
+			}
+			if dryRun {
+				for _, name := range slices.Sorted(maps.Keys(files)) {
+					fmt.Fprintf(cmd.OutOrStdout(), "# ── %s\n%s\n", filepath.Join(dir, name), files[name])
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "# Nothing was written. The key of keys.yaml is made anew when it is.")
+				return nil
+			}
+			if err := writeNew(dir, files); err != nil {
+				return err
+			}
+			snapshot, err := governance.Load(dir)
+			if err != nil {
+				return err
+			}
+			s.printNext(cmd.OutOrStdout(), dir, snapshot, key)
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&dir, "governance", "governance", "folder to write, new or without .yaml files")
+	cmd.Flags().BoolVar(&yes, "yes", false, "ask nothing: take the default of what no flag answers")
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print the files instead of writing them")
+	for n, q := range questions {
+		usage := q.usage
+		if otherwise := q.otherwise(answers{"region": "us"}); otherwise != "" {
+			usage += " (default " + otherwise + ")"
+		}
+		cmd.Flags().StringVar(&given[n], q.flag, "", usage)
+	}
+	return cmd
+}
+
+// answers are what a person said, by the flag that says the same.
+type answers map[string]string
+
+func (a answers) chose(provider string) bool {
+	return slices.Contains(commas(a["providers"]), provider)
+}
+
+// none is the answer that there is no such thing.
+const none = "none"
+
+// question is one thing that the files say and only a person knows.
+type question struct {
+	flag, ask, usage string
+	otherwise        func(a answers) string // the default, after the answers before
+	applies          func(a answers) bool   // nil: always
+	asked            func(a answers) bool   // whether a person is asked and does not just get the default; nil: always
+	meanwhile        string                 // stands for the answer while earlier ones are checked; empty: the default
+}
+
+var questions = []question{
+	{flag: "company", ask: "Company or business unit", otherwise: fixed("My company"),
+		usage: "company or business unit that costs belong to"},
+	{flag: "teams", ask: "Its teams, separated by commas", otherwise: fixed("Platform"),
+		usage: "its teams, separated by commas"},
+	{flag: "region", ask: "Region in which data may be processed, such as eu or us", otherwise: fixed("us"),
+		usage: "region in which data may be processed, such as eu or us"},
+	{flag: "providers", ask: "Providers, of openai, anthropic, google, self-hosted",
+		usage: "providers, of openai, anthropic, google, self-hosted, separated by commas",
+		otherwise: func(a answers) string {
+			if r := a["region"]; r == "us" || r == "eu" {
+				return "openai"
+			}
+			return "self-hosted"
+		}},
+	{flag: "server", ask: "Address of your own server, which speaks OpenAI's format", otherwise: fixed("http://127.0.0.1:8000"),
+		usage: "address of your own server, when self-hosted is a provider", applies: hosts},
+	{flag: "server-model", ask: "Model that it serves", otherwise: fixed("openai/gpt-oss-120b"),
+		usage: "model that your own server serves", applies: hosts},
+	{flag: "use-case", ask: "First use case", otherwise: fixed("Assistant"),
+		usage: "first use case of language models"},
+	{flag: "team", ask: "Team that has it", usage: "team that has the use case, by id (default: the first)",
+		otherwise: func(a answers) string {
+			t, _ := parseName(cmp.Or(commas(a["teams"])...))
+			return t.ID
+		},
+		asked: func(a answers) bool { return len(commas(a["teams"])) > 1 }},
+	{flag: "owner", ask: "Who answers for it (a role or group, not a person's name)", otherwise: fixed("platform team"),
+		usage: "role or group that answers for the use case, the budget and the providers"},
+	{flag: "classification", ask: "The most sensitive data in its prompts: public, internal, confidential, restricted", otherwise: fixed("internal"),
+		usage: "most sensitive data of its prompts: public, internal, confidential or restricted"},
+	{flag: "regulations", ask: "Laws its records answer to, such as gdpr, eu-ai-act", otherwise: fixed(none),
+		usage: "laws that its records answer to, such as gdpr,eu-ai-act, or none"},
+	agreement("openai", "OpenAI"), agreement("anthropic", "Anthropic"), agreement("google", "Google"),
+	{flag: "budget", ask: "Budget a month, in US dollars", otherwise: fixed("1000"),
+		usage: "budget a month, in US dollars"},
+	{flag: "slack", ask: "Environment variable that holds the address of a Slack webhook, for alerts", otherwise: fixed(none),
+		usage: "environment variable that holds the address of a Slack webhook, or none"},
+}
+
+func fixed(s string) func(answers) string { return func(answers) string { return s } }
+
+func hosts(a answers) bool { return a.chose("self-hosted") }
+
+// agreement asks for a provider's data processing agreement, without which it gets no confidential data. Earlier answers are
+// checked as if there were one: it is still to be asked for.
+func agreement(provider, name string) question {
+	return question{
+		flag: provider + "-dpa", ask: "Data processing agreement with " + name + ": where it is filed and the day it ends, such as contracts/dpa.pdf 2027-12-31",
+		usage:     "data processing agreement with " + name + ", where it is filed and the day it ends, such as \"contracts/dpa.pdf 2027-12-31\", or none",
+		otherwise: fixed(none),
+		applies:   func(a answers) bool { return a.chose(provider) },
+		asked:     func(a answers) bool { return a["classification"] == "confidential" },
+		meanwhile: "still asked for 9999-12-31",
+	}
+}
+
+// interview gets the answers: from flags, from a person, or the defaults.
+type interview struct {
+	now   time.Time
+	yes   bool
+	given answers
+	lines <-chan string // what a person types; nil when nobody is there; closed at the end
+	out   io.Writer     // where questions go
+}
+
+// errNobody ends an interview in which questions are left, here as their flags, and nobody is there to answer.
+type errNobody []string
+
+func (e errNobody) Error() string {
+	return fmt.Sprintf("nobody answers (no terminal, or its input ended) and nothing was written: give %s, or --yes for the defaults of those left out", strings.Join(e, ", "))
+}
+
+// answers asks one question after the other; each answer is checked as governance.Load would check it in the files.
+func (i *interview) answers(ctx context.Context) (answers, error) {
+	a := answers{}
+	var missing errNobody
+	for n, q := range questions {
+		value, isGiven := i.given[q.flag]
+		if q.applies != nil && !q.applies(a) {
+			if isGiven {
+				return nil, usageError{fmt.Errorf("--%s: not for --providers %s", q.flag, a["providers"])}
+			}
+			continue
+		}
+		otherwise := q.otherwise(a)
+		ask := !isGiven && (q.asked == nil || q.asked(a))
+		switch {
+		case !ask && !isGiven, ask && i.yes:
+			value = otherwise
+		case ask && i.lines == nil:
+			missing = append(missing, "--"+q.flag)
+			a[q.flag] = otherwise
+			continue
+		}
+		for {
+			if ask && !i.yes {
+				line, err := i.ask(ctx, fmt.Sprintf("%s [%s]: ", q.ask, otherwise))
+				if err == io.EOF {
+					missing, i.lines = append(missing, "--"+q.flag), nil
+				} else if err != nil {
+					return nil, err
+				}
+				value = cmp.Or(line, otherwise)
+			}
+			a[q.flag] = strings.TrimSpace(value)
+			err := i.check(a, questions[n+1:])
+			if err == nil {
+				break
+			}
+			if !ask || i.lines == nil {
+				return nil, usageError{fmt.Errorf("--%s: %w", q.flag, err)}
+			}
+			fmt.Fprintf(i.out, "  %v\n", err)
+		}
+	}
+	if len(missing) > 0 {
+		return nil, usageError{missing}
+	}
+	return a, nil
+}
+
+func (i *interview) ask(ctx context.Context, text string) (string, error) {
+	fmt.Fprint(i.out, text)
+	select {
+	case <-ctx.Done():
+		return "", errors.New("stopped; nothing was written")
+	case line, ok := <-i.lines:
+		if !ok {
+			fmt.Fprintln(i.out)
+			return "", io.EOF
+		}
+		return strings.TrimSpace(line), nil
+	}
+}
+
+// lines reads on its own, so that waiting for a line can be ended.
+func lines(r io.Reader) <-chan string {
+	c := make(chan string)
+	go func() {
+		defer close(c)
+		for s := bufio.NewScanner(r); s.Scan(); {
+			c <- s.Text()
+		}
+	}()
+	return c
+}
+
+// check says what is wrong with the answers so far, taking the rest for the defaults.
+func (i *interview) check(a answers, rest []question) error {
+	all := maps.Clone(a)
+	for _, q := range rest {
+		if q.applies == nil || q.applies(all) {
+			all[q.flag] = cmp.Or(q.meanwhile, q.otherwise(all))
+		}
+	}
+	s, err := newStart(all, i.now)
+	if err != nil {
+		return err
+	}
+	_, _, snapshot, err := s.files()
+	var problems governance.Problems
+	if errors.As(err, &problems) {
+		return errors.New(problems[0].Message)
+	}
+	if err == nil && len(snapshot.Warnings) > 0 {
+		return errors.New(snapshot.Warnings[0].Message)
+	}
+	return err
+}
+
+// start is what the templates of the files say.
+type start struct {
+	Company, UseCase                    name
+	Teams                               []name
+	Team, Owner, Classification, Region string
+	Regulations                         []string
+	Providers                           []*startProvider
+	Routed                              []string // endpoints of the use case
+	Budget, Slack, From, KeyID, KeyHash string
+	ownModel                            string
+}
+
+// name is a value with its id.
+type name struct{ ID, Name string }
+
+// startProvider is a provider with what was agreed with it.
+type startProvider struct {
+	governance.Provider
+	Document, Expires string
+	Why               string // why none of its endpoints is in the route; empty when one is
+}
+
+// newStart reads the answers.
+func newStart(a answers, now time.Time) (*start, error) {
+	for _, value := range a {
+		if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
+			return nil, errors.New("holds a character that is not printable")
+		}
+	}
+	s := &start{Owner: a["owner"], Classification: a["classification"], Region: a["region"], Budget: a["budget"],
+		Team: a["team"], From: fmt.Sprintf("%d-01-01", now.Year()), ownModel: a["server-model"]}
+	var err error
+	if s.Company, err = parseName(a["company"]); err != nil {
+		return nil, err
+	}
+	for _, text := range commas(a["teams"]) {
+		team, err := parseName(text)
+		if err != nil {
+			return nil, err
+		}
+		s.Teams = append(s.Teams, team)
+	}
+	if len(s.Teams) == 0 {
+		return nil, errors.New("name at least one team")
+	}
+	if s.UseCase, err = parseName(a["use-case"]); err != nil {
+		return nil, err
+	}
+	if a["regulations"] != none {
+		s.Regulations = commas(a["regulations"])
+	}
+	if a["slack"] != none {
+		if s.Slack = a["slack"]; !variable.MatchString(s.Slack) { // not shown: it may be the address, which is a secret
+			return nil, errors.New("not the name of an environment variable, such as LEDGERLINE_SLACK; the address itself belongs in the variable")
+		}
+	}
+	// The id of a key has only letters and digits.
+	s.KeyID = notKeyID.ReplaceAllString(s.UseCase.ID, "")
+	s.KeyID = (s.KeyID + strings.Repeat("0", max(0, 8-len(s.KeyID))))[:min(32, max(8, len(s.KeyID)))]
+	return s, s.setProviders(a, now)
+}
+
+var (
+	variable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	notKeyID = regexp.MustCompile(`[^a-z0-9]`)
+	notID    = regexp.MustCompile(`[^a-z0-9]+`)
+)
+
+// parseName reads id=Name, or a name that makes its own id.
+func parseName(text string) (name, error) {
+	if id, rest, chosen := strings.Cut(text, "="); chosen {
+		return name{strings.TrimSpace(id), strings.TrimSpace(rest)}, nil
+	}
+	id := strings.Trim(notID.ReplaceAllString(strings.ToLower(text), "-"), "-")
+	if id == "" || strings.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII && unicode.IsLetter(r) }) {
+		return name{}, fmt.Errorf("%q does not make an id of a-z and 0-9 by itself; write one before it, such as my-id=%s", text, text)
+	}
+	return name{id, text}, nil
+}
+
+// commas is the parts of a list that are not empty.
+func commas(list string) []string {
+	var parts []string
+	for part := range strings.SplitSeq(list, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
+// setProviders takes the providers' addresses and models from the shipped example, gives each the data that its agreement
+// allows, and routes the use case to the endpoints that are in the region and may have its data.
+func (s *start) setProviders(a answers, now time.Time) error {
+	shipped, err := shippedGovernance()
+	if err != nil {
+		return err
+	}
+	for _, chosen := range commas(a["providers"]) {
+		id := chosen
+		if chosen == "self-hosted" {
+			id = selfHosted
+		}
+		known, ok := shipped.Provider(id)
+		if !ok || !slices.Contains([]string{"openai", "anthropic", "google", selfHosted}, id) {
+			return fmt.Errorf("%q is not one of openai, anthropic, google, self-hosted", chosen)
+		}
+		p := &startProvider{Provider: *known}
+		p.PermittedData = []string{"public", "internal"}
+		switch text := a[id+"-dpa"]; {
+		case id == selfHosted:
+			p.PermittedData = []string{"public", "internal", "confidential", "restricted"}
+			p.Residency = []string{s.Region}
+			p.Endpoints = []*governance.Endpoint{{ID: "own-server", Region: s.Region, BaseURL: a["server"], APIPath: "/v1",
+				Formats: known.Endpoints[0].Formats, Models: map[string]string{s.ownModel: s.ownModel}, IncludeUsage: true}}
+		case text != none && text != "":
+			if p.Document, p.Expires, err = parseAgreement(text, now); err != nil {
+				return err
+			}
+			p.PermittedData = append(p.PermittedData, "confidential")
+		}
+		// An endpoint with a credential of its own is a second account, which a start does not have.
+		p.Endpoints = slices.DeleteFunc(slices.Clone(p.Endpoints), func(e *governance.Endpoint) bool { return e.Credential != known.Credential && id != selfHosted })
+		s.route(p)
+		s.Providers = append(s.Providers, p)
+	}
+	if len(s.Providers) == 0 {
+		return errors.New("choose at least one provider")
+	}
+	if len(s.Routed) == 0 {
+		var why []string
+		for _, p := range s.Providers {
+			why = append(why, p.Name+" "+p.Why)
+		}
+		return fmt.Errorf("the use case would have nowhere to go: %s", strings.Join(why, "; "))
+	}
+	return nil
+}
+
+// selfHosted is the id of one's own machines in the shipped files.
+const selfHosted = "selfhosted"
+
+// parseAgreement reads where a data processing agreement is filed, and the day that ends it.
+func parseAgreement(text string, now time.Time) (document, expires string, err error) {
+	if i := strings.LastIndexByte(text, ' '); i > 0 {
+		document, expires = strings.TrimSpace(text[:i]), text[i+1:]
+	}
+	day, err := time.Parse(time.DateOnly, expires)
+	if err != nil {
+		return "", "", fmt.Errorf("%q is not where it is filed and the day it ends, such as contracts/dpa.pdf 2027-12-31; or say none", text)
+	}
+	if !day.After(now) {
+		return "", "", fmt.Errorf("an agreement that ended on %s allows nothing; say none", expires)
+	}
+	return document, expires, nil
+}
+
+func (s *start) route(p *startProvider) {
+	// An unknown classification is for governance.Load to refuse.
+	known := slices.Contains([]string{"public", "internal", "confidential", "restricted"}, s.Classification)
+	if known && !slices.Contains(p.PermittedData, s.Classification) {
+		p.Why = "may not have " + s.Classification + " data"
+		if s.Classification == "confidential" {
+			p.Why += " without a data processing agreement"
+		}
+		return
+	}
+	var regions []string
+	for _, e := range p.Endpoints {
+		regions = append(regions, e.Region)
+		if e.Region == s.Region {
+			s.Routed = append(s.Routed, e.ID)
+		}
+	}
+	if !slices.Contains(regions, s.Region) {
+		p.Why = fmt.Sprintf("has no endpoint in %s, only in %s", s.Region, strings.Join(regions, " and "))
+	}
+}
+
+// shippedGovernance is the example that is built in.
+func shippedGovernance() (*governance.Snapshot, error) {
+	files := map[string]string{}
+	names, err := fs.Glob(example.Governance(), "*.yaml")
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		text, err := fs.ReadFile(example.Governance(), name)
+		if err != nil {
+			return nil, err
+		}
+		files[name] = string(text)
+	}
+	return parseFiles(files)
+}
+
+// parseFiles checks files that are not on a disk yet.
+func parseFiles(files map[string]string) (*governance.Snapshot, error) {
+	var archive bytes.Buffer
+	e := json.NewEncoder(&archive)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(files); err != nil {
+		return nil, err
+	}
+	return governance.Parse(bytes.TrimSuffix(archive.Bytes(), []byte("\n")))
+}
+
+//go:embed init/*.yaml.tmpl
+var initFiles embed.FS
+
+var initTemplates = template.Must(template.New("").Funcs(template.FuncMap{
+	"text": yamlText, "quote": yamlQuote,
+	"list": func(values []string) string {
+		texts := make([]string, len(values))
+		for i, v := range values {
+			texts[i] = yamlText(v)
+		}
+		return strings.Join(texts, ", ")
+	},
+	"models": func(e *governance.Endpoint) []string { return slices.Sorted(maps.Keys(e.Models)) },
+}).ParseFS(initFiles, "init/*.yaml.tmpl"))
+
+// plainText is what YAML cannot take for anything but text, the words below aside.
+var plainText = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9 ._-]*$`)
+
+func yamlText(s string) string {
+	switch strings.ToLower(s) {
+	case "true", "false", "yes", "no", "on", "off", "y", "n", "null":
+	default:
+		if plainText.MatchString(s) {
+			return s
+		}
+	}
+	return yamlQuote(s)
+}
+
+// yamlQuote writes a string that JSON and YAML read alike.
+func yamlQuote(s string) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string cannot fail
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// files makes a new key and the texts of the files, which check: the snapshot is what they say.
+func (s *start) files() (key string, files map[string]string, _ *governance.Snapshot, err error) {
+	key, s.KeyHash = governance.GenerateKey(s.KeyID)
+	files = map[string]string{}
+	for _, t := range initTemplates.Templates() {
+		var b strings.Builder
+		if err := t.Execute(&b, s); err != nil {
+			return "", nil, nil, fmt.Errorf("write %s: %w", t.Name(), err)
+		}
+		files[strings.TrimSuffix(t.Name(), ".tmpl")] = b.String()
+	}
+	if files["prices.yaml"], err = s.prices(); err != nil {
+		return "", nil, nil, err
+	}
+	snapshot, err := parseFiles(files)
+	return key, files, snapshot, err
+}
+
+// prices is the shipped price book with the groups of the chosen providers.
+func (s *start) prices() (string, error) {
+	shipped, err := fs.ReadFile(example.Governance(), "prices.yaml")
+	if err != nil {
+		return "", err
+	}
+	head, groups, _ := strings.Cut(string(shipped), "\ngroups:\n")
+	var b strings.Builder
+	b.WriteString(head + "\ngroups:\n")
+	for _, p := range s.Providers {
+		found := false
+		for group := range strings.SplitSeq(strings.TrimSpace(groups), "\n\n") {
+			if strings.Contains(group+"\n", "\n    provider: "+p.ID+"\n") && (p.ID != selfHosted || strings.Contains(group, "- model: "+s.ownModel+"\n")) {
+				fmt.Fprintf(&b, "  %s\n\n", strings.TrimSpace(group))
+				found = true
+			}
+		}
+		if !found {
+			fmt.Fprintf(&b, `  # A model on machines of your own has no list price. Until you say what its
+  # tokens cost, its calls are counted and called free:
+  # prices: [{tier: standard, usd: {input: "0.12", output: "0.55"}}]
+  - source: not priced yet
+    date: %s
+    from: %s
+    provider: %s
+    models:
+      - model: %s
+        free: true
+
+`, s.From, s.From, p.ID, yamlText(s.ownModel))
+		}
+	}
+	return strings.TrimSuffix(b.String(), "\n"), nil
+}
+
+// vacant refuses a folder that has .yaml files: all of them are governance files.
+func vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look into the governance folder: %w", err)
+	}
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); (ext == ".yaml" || ext == ".yml") && !strings.HasPrefix(e.Name(), ".") {
+			return thereAlready(filepath.Join(dir, e.Name()))
+		}
+	}
+	return nil
+}
+
+func thereAlready(path string) error {
+	return fmt.Errorf("%s is there already and is not overwritten; nothing was written (a start needs a folder without .yaml files)", path)
+}
+
+// writeNew writes files that are not there yet, all or none. A folder that is not there appears with all of them. In one that is,
+// they are made in the order of their names, so that of two writers one fails at its first file.
+func writeNew(dir string, files map[string]string) error {
+	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return writeInto(dir, files)
+	}
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o777); err != nil {
+		return fmt.Errorf("make the governance folder: %w", err)
+	}
+	whole := filepath.Join(filepath.Dir(dir), "."+filepath.Base(dir)+"-"+rand.Text())
+	if err := os.Mkdir(whole, 0o777); err != nil {
+		return fmt.Errorf("make the governance folder: %w", err)
+	}
+	defer os.RemoveAll(whole) // nothing, once it is renamed
+	if err := writeInto(whole, files); err != nil {
+		return err
+	}
+	err := os.Rename(whole, dir)
+	if errors.Is(err, fs.ErrExist) { // somebody was faster
+		return cmp.Or(vacant(dir), fmt.Errorf("%s was made meanwhile; nothing was written", dir))
+	}
+	if err != nil {
+		return fmt.Errorf("make the governance folder: %w", err)
+	}
+	return nil
+}
+
+func writeInto(dir string, files map[string]string) (err error) {
+	var made []string
+	defer func() {
+		if err != nil {
+			for _, path := range made {
+				os.Remove(path)
+			}
+		}
+	}()
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		path := filepath.Join(dir, name)
+		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+		if errors.Is(err, fs.ErrExist) {
+			return thereAlready(path)
+		}
+		if err != nil {
+			return fmt.Errorf("write the governance files: %w", err)
+		}
+		made = append(made, path)
+		_, err = file.WriteString(files[name])
+		if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
+			return fmt.Errorf("write the governance files: %w", err)
+		}
+	}
+	return nil
+}
+
+// printNext says what there is now and which commands come next. It is the only place that shows the key.
+func (s *start) printNext(w io.Writer, dir string, snapshot *governance.Snapshot, key string) {
+	fmt.Fprintf(w, "%s checks: snapshot %s\n", dir, snapshot.Hex())
+	for _, p := range s.Providers {
+		if p.Why != "" {
+			fmt.Fprintf(w, "%s is registered and gets no calls: it %s\n", p.Name, p.Why)
+		}
+	}
+	fmt.Fprintf(w, "\nThe virtual key of use case %s, shown only now (keys.yaml holds its SHA-256):\n  export LEDGERLINE_KEY=%s\n", s.UseCase.ID, key)
+	fmt.Fprintf(w, "\nNext:\n")
+	for _, p := range s.Providers {
+		if p.Credential.Env != "" && p.Why == "" {
+			fmt.Fprintf(w, "  export %s=…   # your key at %s; no file holds it\n", p.Credential.Env, p.Name)
+		}
+	}
+	if s.Slack != "" {
+		fmt.Fprintf(w, "  export %s=…   # the address of the Slack webhook\n", s.Slack)
+	}
+	folder := shellWord(dir)
+	fmt.Fprintf(w, "  ledgerline check --governance %s\n  ledgerline up --data ledgerline-data --governance %s\n", folder, folder)
+	e, _ := snapshot.Endpoint(s.Routed[0])
+	model := slices.Sorted(maps.Keys(e.Models))[0]
+	fmt.Fprintf(w, "\nThen a first call, from anywhere that has the key:\n")
+	if slices.Contains(e.Formats, "anthropic.messages") {
+		fmt.Fprintf(w, `  curl http://127.0.0.1:4000/v1/messages -H "x-api-key: $LEDGERLINE_KEY" -H "anthropic-version: 2023-06-01" -H "content-type: application/json" \
+    -d %s`+"\n", shellWord(`{"model":`+yamlQuote(model)+`,"max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}`))
+	} else {
+		fmt.Fprintf(w, `  curl http://127.0.0.1:4000/v1/chat/completions -H "Authorization: Bearer $LEDGERLINE_KEY" -H "content-type: application/json" \
+    -d %s`+"\n", shellWord(`{"model":`+yamlQuote(model)+`,"messages":[{"role":"user","content":"Hello"}]}`))
+	}
+}
+
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./-]+$`)
+
+// shellWord quotes a word for a POSIX shell.
+func shellWord(s string) string {
+	if plainWord.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
