@@ -20,6 +20,7 @@ import (
 // An endpoint that fails is left for the next as long as no byte reached the
 // client. It reports true when the answer is passed on as it comes.
 func (c *call) run() bool {
+	c.steer()
 	if !c.begin() {
 		return false
 	}
@@ -36,6 +37,7 @@ func (c *call) run() bool {
 			return c.fail(503, "ledgerline_stopping", "The proxy is stopping.", "cut", "cut")
 		case stale && len(c.data.Attempts) < event.MaxAttempts-1:
 			// The provider closed a connection that rested; a new one will do.
+			c.stale = true
 			c.endAttempt(failed)
 			again = true
 			continue
@@ -68,7 +70,7 @@ func (c *call) attempt(up *upstream, fresh bool) (failed string, stale bool) {
 	if model != c.request.Model {
 		requested = event.Clip(model, 256)
 	}
-	c.up = up
+	c.up, c.stale = up, false
 	c.data.Attempts = append(c.data.Attempts, event.Attempt{
 		Endpoint: up.ID, Provider: up.Provider, Region: up.Region, ModelRequested: requested,
 		Start: c.micros(), UsageSource: event.UsageMissing,
@@ -232,6 +234,9 @@ func (c *call) endAttempt(class string) {
 	}
 	c.in.total = 0
 	c.up.metrics.attempt(a)
+	if !c.stale {
+		c.judge(a)
+	}
 }
 
 // dropUpstream closes the connection of the attempt that runs, if any.

@@ -57,6 +57,7 @@ type call struct {
 	// The attempt that runs.
 	route    governance.Route
 	up       *upstream
+	stale    bool // the attempt ended with a connection that had rested
 	upConn   *upstreamConn
 	release  func(discard bool)
 	out      []byte // header, and a small body

@@ -18,6 +18,7 @@ import (
 //	                                 sources were more than an event takes: partial
 //	first_byte_seconds{format}       from admission to the answer's first byte, attempts included
 //	in_flight                        calls
+//	circuits_open                    endpoints that rest after failures, or because they asked for it
 //	drains                           answers read on for clients that left
 //	withheld_total                   answers cut because their record was not durable in time
 //	lost_total                       outcomes that could not be recorded: 0, or the disk has failed
@@ -83,6 +84,7 @@ func newMetrics(r prometheus.Registerer, s *Server) (*metrics, error) {
 	for _, c := range []prometheus.Collector{
 		m.requests, m.attempts, m.missing, m.firstByte, m.withheld, m.lost, m.bypassed, m.bypass, refused, flagged,
 		gauge("in_flight", "Calls in flight.", func() float64 { return float64(s.flight.len()) }),
+		gauge("circuits_open", "Endpoints that rest after failures, or because they asked for it.", func() float64 { return float64(s.circuits.open(s.o.Now().UnixNano())) }),
 		gauge("drains", "Answers read on for clients that left.", func() float64 { return float64(len(s.drains)) }),
 	} {
 		if err := r.Register(c); err != nil {

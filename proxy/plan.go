@@ -18,7 +18,7 @@ type plan struct {
 
 // newPlan reads the credentials. It fails, naming every endpoint that cannot
 // be called, rather than finding out call by call.
-func newPlan(s *governance.Snapshot, m *metrics) (*plan, error) {
+func newPlan(s *governance.Snapshot, m *metrics, known *circuits) (*plan, error) {
 	p := &plan{snapshot: s, hex: s.Hex(), upstreams: map[*governance.Endpoint]*upstream{}, mapped: map[*governance.UseCase]mapped{}}
 	var failed []error
 	for _, provider := range s.Providers() {
@@ -28,7 +28,7 @@ func newPlan(s *governance.Snapshot, m *metrics) (*plan, error) {
 				failed = append(failed, err)
 				continue
 			}
-			u.metrics = m.endpoint(e.ID)
+			u.metrics, u.circuit = m.endpoint(e.ID), known.circuit(e.ID)
 			p.upstreams[e] = u
 		}
 	}

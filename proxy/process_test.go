@@ -227,7 +227,7 @@ func TestPrivateAuthorityAndEgress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			replaced.metrics = u.metrics
+			replaced.metrics, replaced.circuit = u.metrics, u.circuit
 			b.server.plan.Load().upstreams[e] = replaced
 		}
 	}

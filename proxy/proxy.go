@@ -118,6 +118,7 @@ type Server struct {
 	plan     atomic.Pointer[plan]
 	http     *fasthttp.Server
 	counters counters
+	circuits circuits
 	calls    sync.Pool
 	unread   unread
 
@@ -166,7 +167,7 @@ func New(o Options) (*Server, error) {
 // under theirs. Credentials are read here: a snapshot with an endpoint that
 // has none that can be read is refused, and the old one stays.
 func (s *Server) SetSnapshot(snapshot *governance.Snapshot) error {
-	p, err := newPlan(snapshot, s.metrics)
+	p, err := newPlan(snapshot, s.metrics, &s.circuits)
 	if err != nil {
 		return err
 	}

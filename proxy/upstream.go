@@ -31,6 +31,7 @@ type upstream struct {
 	credential []byte // the whole header line; a secret
 	pool       *fasthttp.HostClient
 	metrics    endpointMetrics
+	circuit    *circuit // of the endpoint's id, in every snapshot
 }
 
 // upstreamConn is one connection to an endpoint with its reader.
