@@ -58,7 +58,7 @@ var homeOf = map[string][]string{
 	"github.com/spf13/cobra":                {"cmd/ledgerline"},
 	"github.com/schollz/progressbar":        {"cmd/ledgerline"},
 	"go.yaml.in/yaml":                       {"internal/governance"},
-	"github.com/santhosh-tekuri/jsonschema": {"internal/event", "api"}, // tests
+	"github.com/santhosh-tekuri/jsonschema": {"internal/event", "internal/governance", "api"}, // tests
 	"golang.org/x/sync":                     {"cmd/ledgerline", "ingest"},
 	"github.com/apache/arrow/go":            {"api", "retention"},
 	"github.com/parquet-go/parquet-go":      {"retention"},

@@ -56,7 +56,7 @@ who pays, what it cost to the last digit, and the proof.
 	root.AddCommand(
 		demoCommand(), initCommand(), upCommand(),
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
-		migrateCommand(), checkCommand(), explainCommand(),
+		migrateCommand(), checkCommand(), schemaCommand(), explainCommand(),
 		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
 		exportCommand(), retentionCommand(),
 		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),

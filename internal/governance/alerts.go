@@ -31,8 +31,8 @@ type channelEntry struct {
 	// is never in these files.
 	URL *struct {
 		pos
-		Env  text `yaml:"env"`  // name of an environment variable, or
-		File text `yaml:"file"` // path of a file that holds nothing else
+		Env  text `yaml:"env"`  // name of an environment variable; this or file
+		File text `yaml:"file"` // path of a file that holds nothing else; this or env
 	} `yaml:"url"`
 }
 

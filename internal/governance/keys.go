@@ -77,6 +77,10 @@ func (v *instant) parse(s string) (err error) {
 
 func (*instant) timestamp() {}
 
+func (*instant) shape() schema {
+	return schema{Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{1,2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?Z$`}
+}
+
 // network is a range of addresses in CIDR notation.
 type network struct{ netip.Prefix }
 
@@ -95,6 +99,8 @@ func (v *network) parse(s string) (err error) {
 	}
 	return nil
 }
+
+func (*network) shape() schema { return schema{Pattern: `^[0-9a-fA-F.:]+/[0-9]{1,3}$`} }
 
 // Key is a virtual key without its secrets.
 type Key struct {

@@ -51,8 +51,8 @@ type dpaEntry struct {
 // itself is never in these files.
 type credentialEntry struct {
 	pos
-	Env  text `yaml:"env"`  // name of an environment variable, or
-	File text `yaml:"file"` // path of a file that holds nothing else
+	Env  text `yaml:"env"`  // name of an environment variable; this or file
+	File text `yaml:"file"` // path of a file that holds nothing else; this or env
 	// authorization sends "Authorization: Bearer …", the others send it bare.
 	Header text `yaml:"header,required" oneof:"authorization|x-api-key|api-key"`
 }

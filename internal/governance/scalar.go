@@ -22,6 +22,8 @@ func (v *id) parse(s string) error {
 	return nil
 }
 
+func (*id) shape() schema { return schema{Pattern: idForm.String()} }
+
 // model is a model's name as a provider or a client writes it.
 type model string
 
@@ -38,6 +40,8 @@ func (v *model) parse(s string) error {
 	return nil
 }
 
+func (*model) shape() schema { return schema{Pattern: `^\S+$`, MaxLength: 256} }
+
 // text is one line for people, or a value with rules of its own.
 type text string
 
@@ -45,6 +49,8 @@ func (v *text) parse(s string) error {
 	*v = text(s)
 	return printable(s, 512)
 }
+
+func (*text) shape() schema { return schema{MinLength: 1, MaxLength: 512} }
 
 func printable(s string, limit int) error {
 	switch {
@@ -73,6 +79,8 @@ func (v *date) parse(s string) (err error) {
 
 func (*date) timestamp() {}
 
+func (*date) shape() schema { return schema{Format: "date", Pattern: `^[0-9]{4}-[0-9]{2}-[0-9]{2}$`} }
+
 // readOn is the day, or only the month, on which a source was read.
 type readOn string
 
@@ -86,6 +94,8 @@ func (v *readOn) parse(s string) error {
 
 func (*readOn) timestamp() {}
 
+func (*readOn) shape() schema { return schema{Pattern: `^[0-9]{4}-[0-9]{2}(-[0-9]{2})?$`} }
+
 // duration is a positive time span such as 90s.
 type duration time.Duration
 
@@ -96,6 +106,10 @@ func (v *duration) parse(s string) error {
 	}
 	*v = duration(span)
 	return nil
+}
+
+func (*duration) shape() schema {
+	return schema{Pattern: `^\+?(([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+$`}
 }
 
 // perMillion is a price in US dollars per million tokens, at most six decimals.
@@ -110,6 +124,8 @@ func (v *perMillion) parse(s string) error {
 	return err
 }
 
+func (*perMillion) shape() schema { return schema{Pattern: `^[0-9]+(\.[0-9]{1,6}0*)?$`} }
+
 // dollars is an amount of US dollars that is not negative.
 type dollars money.Pico
 
@@ -121,6 +137,8 @@ func (v *dollars) parse(s string) error {
 	*v = dollars(amount)
 	return err
 }
+
+func (*dollars) shape() schema { return schema{Pattern: `^[0-9]+(\.[0-9]{1,12}0*)?$`} }
 
 func clip(s string) string {
 	if len(s) > 60 {
