@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ledgerline/ledgerline/internal/embedded"
+	"github.com/ledgerline/ledgerline/internal/governance"
 )
 
 func main() {
@@ -32,7 +33,8 @@ var errRed = errors.New("")
 // usageError is a mistake in the command line itself.
 type usageError struct{ error }
 
-// run is main without the process: exit code 0, 1 for a failure, 2 for a mistake in the command line.
+// run is main without the process: exit code 0, 1 for a failure, 2 for a mistake in the command line, 3 for mistakes in the
+// governance files.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:   "ledgerline",
@@ -56,7 +58,7 @@ who pays, what it cost to the last digit, and the proof.
 	root.AddCommand(
 		demoCommand(), initCommand(), upCommand(),
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
-		migrateCommand(), checkCommand(), schemaCommand(), explainCommand(),
+		migrateCommand(), checkCommand(), schemaCommand(), testCommand(), explainCommand(),
 		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
 		exportCommand(), retentionCommand(),
 		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),
@@ -70,6 +72,9 @@ who pays, what it cost to the last digit, and the proof.
 	case errors.As(err, &usage):
 		fmt.Fprintln(stderr, "ledgerline:", err)
 		return 2
+	case errors.As(err, new(governance.Problems)):
+		fmt.Fprintln(stderr, "ledgerline:", err)
+		return 3
 	default:
 		fmt.Fprintln(stderr, "ledgerline:", err)
 		return 1
