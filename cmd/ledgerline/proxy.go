@@ -119,7 +119,7 @@ func runProxy(ctx context.Context, f proxyFlags, engines *engineFlags, cfg kafka
 	if err != nil {
 		return err
 	}
-	rules, err := openRules(ctx, f.governance, engines, cfg, records, log)
+	rules, err := openRules(ctx, f.governance, "ledgerline/"+f.instance, engines, cfg, records, metrics, log)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ledgerline/ledgerline/internal/event"
 	"github.com/ledgerline/ledgerline/internal/governance"
@@ -26,12 +29,19 @@ type rules struct {
 	engines *engineFlags
 	cfg     kafka.Config
 	records *spool.Spool
+	source  string           // of what is recorded
+	refused prometheus.Gauge // 1 while the folder is not the snapshot in force
 	log     *slog.Logger
 }
 
 // openRules loads and publishes the folder's snapshot.
-func openRules(ctx context.Context, dir string, engines *engineFlags, cfg kafka.Config, records *spool.Spool, log *slog.Logger) (*rules, error) {
-	r := &rules{dir: dir, seen: fingerprint(dir), engines: engines, cfg: cfg, records: records, log: log}
+func openRules(ctx context.Context, dir, source string, engines *engineFlags, cfg kafka.Config, records *spool.Spool, metrics prometheus.Registerer, log *slog.Logger) (*rules, error) {
+	r := &rules{dir: dir, seen: fingerprint(dir), engines: engines, cfg: cfg, records: records, source: source, log: log, refused: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "ledgerline_governance_refused", Help: "1 while the governance folder was changed and refused, so that an older snapshot is in force.",
+	})}
+	if err := metrics.Register(r.refused); err != nil {
+		return nil, err
+	}
 	s, err := governance.Load(dir)
 	if err != nil {
 		return nil, err
@@ -86,6 +96,27 @@ func (r *rules) adopt(s *governance.Snapshot) error {
 	return nil
 }
 
+// refuse records that the folder was changed and not taken. It tells where the mistakes are and not what: that may quote the files.
+func (r *rules) refuse(mistake error) error {
+	reason := "it could not be put in force"
+	if problems, ok := errors.AsType[governance.Problems](mistake); ok && len(problems) > 0 {
+		reason = fmt.Sprintf("%s:%d", problems[0].File, problems[0].Line)
+		switch more := len(problems) - 1; {
+		case more == 1:
+			reason += " and 1 more mistake"
+		case more > 1:
+			reason += fmt.Sprintf(" and %d more mistakes", more)
+		}
+	}
+	now := event.At(time.Now())
+	_, err := r.records.Record(&event.Event{ID: event.NewID(now), Type: event.AuditGovernance, Time: now, Source: r.source,
+		Audit: &event.Audit{Actor: "operator", Action: "load governance", Object: r.current.Hex(), Reason: reason, Outcome: "refused"}})
+	if err != nil {
+		return fmt.Errorf("record that the governance folder was refused: %w", err)
+	}
+	return nil
+}
+
 // watch looks at the folder every two seconds, and at once on SIGHUP, until ctx ends.
 func (r *rules) watch(ctx context.Context, server *proxy.Server) error {
 	hup := make(chan os.Signal, 1)
@@ -107,6 +138,7 @@ func (r *rules) watch(ctx context.Context, server *proxy.Server) error {
 		next, err := governance.Load(r.dir)
 		if err == nil {
 			if next.Digest == r.current.Digest {
+				r.refused.Set(0)
 				continue
 			}
 			if err = r.publish(ctx, next); err == nil {
@@ -115,8 +147,13 @@ func (r *rules) watch(ctx context.Context, server *proxy.Server) error {
 		}
 		if err != nil {
 			r.log.Error("changed governance folder refused; the running snapshot stays", "digest", r.current.Hex(), "err", err)
+			r.refused.Set(1)
+			if err := r.refuse(err); err != nil {
+				r.log.Error("the refusal is not recorded", "err", err)
+			}
 			continue
 		}
+		r.refused.Set(0)
 		r.log.Info("governance changed", "from", r.current.Hex(), "to", next.Hex(), "files", next.Changed(r.current))
 		if err := r.adopt(next); err != nil {
 			return err

@@ -71,6 +71,25 @@ func TestUp(t *testing.T) {
 		t.Errorf("a call was answered with %d", got)
 	}
 
+	metrics := func() string {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, api+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "Bearer "+admin)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+
 	// Governance is followed: a file with a mistake changes nothing, a good one counts.
 	keysFile := b.path("governance/keys.yaml")
 	good, err := os.ReadFile(keysFile)
@@ -85,6 +104,9 @@ func TestUp(t *testing.T) {
 	}
 	write(string(good) + "nonsense: true\n")
 	up.await(`refused; the running snapshot stays.*keys.yaml:\d+`)
+	if !strings.Contains(metrics(), "\nledgerline_governance_refused 1\n") {
+		t.Error("the metrics do not say that the folder was refused")
+	}
 	if got := call("code-assistant"); got != http.StatusOK {
 		t.Errorf("after a bad change a call was answered with %d", got)
 	}
@@ -102,18 +124,12 @@ func TestUp(t *testing.T) {
 		if response, err := http.DefaultClient.Do(request); err != nil || response.StatusCode != http.StatusUnauthorized {
 			t.Errorf("metrics without a key: %v, %v", response.Status, err)
 		}
-		request.Header.Set("Authorization", "Bearer "+admin)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		text, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
+		text := metrics()
+		if !strings.Contains(text, "\nledgerline_governance_refused 0\n") {
+			t.Error("the metrics say that the folder is refused")
 		}
 		var lines []string
-		for _, m := range regexp.MustCompile(`(?m)^# HELP (ledgerline_\S+) (.*)\n# TYPE \S+ (\S+)`).FindAllStringSubmatch(string(text), -1) {
+		for _, m := range regexp.MustCompile(`(?m)^# HELP (ledgerline_\S+) (.*)\n# TYPE \S+ (\S+)`).FindAllStringSubmatch(text, -1) {
 			lines = append(lines, fmt.Sprintf("| `%s` | %s | %s |\n", m[1], m[3], m[2]))
 		}
 		slices.Sort(lines)

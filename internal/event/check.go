@@ -27,7 +27,7 @@ func (e *Event) check() string {
 		data, others = e.Lifecycle != nil, r != nil || e.Governance != nil || e.Audit != nil
 	case GovernanceLoaded:
 		data, others = e.Governance != nil, r != nil || e.Lifecycle != nil || e.Audit != nil
-	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass:
+	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass, AuditGovernance:
 		data, others = e.Audit != nil, r != nil || e.Lifecycle != nil || e.Governance != nil
 	default:
 		return whyType

@@ -263,7 +263,7 @@ func (d *decoder) data(e *Event) {
 	case GovernanceLoaded:
 		e.Governance = new(Governance)
 		d.governance(e.Governance)
-	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass:
+	case AuditRead, AuditExport, AuditDeletion, AuditHold, AuditErasure, AuditBypass, AuditGovernance:
 		e.Audit = new(Audit)
 		d.audit(e.Audit)
 	case "":

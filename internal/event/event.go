@@ -29,7 +29,8 @@ const (
 	AuditDeletion    Type = "audit.deletion"
 	AuditHold        Type = "audit.hold"
 	AuditErasure     Type = "audit.erasure"
-	AuditBypass      Type = "audit.bypass" // an operator let calls pass unrecorded, or ended that
+	AuditBypass      Type = "audit.bypass"     // an operator let calls pass unrecorded, or ended that
+	AuditGovernance  Type = "audit.governance" // a changed folder of governance files was refused
 )
 
 // Event is one CloudEvents envelope and its data. Exactly one of Request,

@@ -197,6 +197,7 @@ func makeVectors(t *testing.T) []vector {
 		{AuditHold, Audit{Actor: "legal", Action: "set hold", Object: "use_case/kyc-summary", Reason: "case 12", Outcome: "done"}},
 		{AuditErasure, Audit{Actor: "dpo", Action: "erase", Object: "u_00f1e2d3c4b5a697", Outcome: "refused"}},
 		{AuditBypass, Audit{Actor: "root", Action: "begin bypass", Object: "proxy-1", Reason: "disk replaced", Outcome: "done"}},
+		{AuditGovernance, Audit{Actor: "proxy-1", Action: "load governance", Object: typical().Request.Decision.Governance, Reason: "keys.yaml:3:5 and 2 more mistakes", Outcome: "refused"}},
 	} {
 		good(strings.ReplaceAll(string(a.t), ".", "-"), other(a.t, func(e *Event) { e.Audit = &a.audit }), "who did what to which object")
 	}
