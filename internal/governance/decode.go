@@ -42,6 +42,13 @@ func (m mark) line() int { return int(m >> columnBits) }
 // column is counted in characters; 0 when it is not known.
 func (m mark) column() int { return int(m & (1<<columnBits - 1)) }
 
+// header is the keys that every file may have beside its own.
+type header struct {
+	// The version of the language that the file is written in. Left out, it is
+	// ledgerline/v1, as files were before they could say it.
+	APIVersion version `yaml:"apiVersion"`
+}
+
 // pos is embedded in structs that need the place they start at.
 type pos struct{ Line mark }
 
@@ -65,7 +72,8 @@ type scalar interface{ parse(s string) error }
 const maxProblems = 200
 
 // decode reads text into the struct that into points to. read is false when
-// the text is not YAML at all, so that nothing in it can be referred to.
+// the text is not YAML at all or in a language that is not known here, so that
+// nothing in it can be referred to.
 func decode(file string, text []byte, into any) (problems Problems, read bool) {
 	d := &decoder{file: file}
 	if i := invalidUTF8(text); i >= 0 {
@@ -95,7 +103,18 @@ func decode(file string, text []byte, into any) (problems Problems, read bool) {
 		d.fail(newMark(1, 1), "want a mapping of keys to values")
 		return d.problems, false
 	}
-	d.value(document.Content[0], reflect.ValueOf(into).Elem(), "", "")
+	root := document.Content[0]
+	for i := 0; i+1 < len(root.Content); i += 2 { // first: in another language other rules hold
+		if v := root.Content[i+1]; root.Content[i].Value == "apiVersion" && v.Kind == yaml.ScalarNode {
+			if err := new(version).parse(v.Value); err != nil {
+				d.fail(markOf(v), "apiVersion: %v", err)
+				return d.problems, false
+			}
+		}
+	}
+	if d.plain(root) {
+		d.mapping(root, reflect.ValueOf(new(header)).Elem(), reflect.ValueOf(into).Elem())
+	}
 	return d.problems, true
 }
 
@@ -264,7 +283,8 @@ func (d *decoder) pairs(n *yaml.Node, f func(name string, key, child *yaml.Node)
 	}
 }
 
-func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
+// mapping decodes n into structs that share its keys.
+func (d *decoder) mapping(n *yaml.Node, structs ...reflect.Value) {
 	type field struct {
 		name  string
 		value reflect.Value
@@ -272,16 +292,18 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value) {
 	}
 	var fields []field
 	required := map[string]bool{}
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		if f.Anonymous {
-			v.Field(i).FieldByName("Line").SetInt(int64(markOf(n)))
-			continue
-		}
-		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		fields = append(fields, field{name, v.Field(i), f.Tag.Get("oneof")})
-		if option == "required" {
-			required[name] = true
+	for _, v := range structs {
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			if f.Anonymous {
+				v.Field(i).FieldByName("Line").SetInt(int64(markOf(n)))
+				continue
+			}
+			name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			fields = append(fields, field{name, v.Field(i), f.Tag.Get("oneof")})
+			if option == "required" {
+				required[name] = true
+			}
 		}
 	}
 	d.pairs(n, func(name string, key, child *yaml.Node) {

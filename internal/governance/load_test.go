@@ -124,6 +124,11 @@ func TestExample(t *testing.T) {
 			t.Errorf("no key of team %s may serve use case %s", u.Team, u.ID)
 		}
 	}
+	for name, text := range folder(t, exampleDir) {
+		if !strings.Contains(string(text), "\napiVersion: "+apiVersion+"\n") {
+			t.Errorf("%s does not say its apiVersion", name)
+		}
+	}
 	registry := string(folder(t, exampleDir)["registry.yaml"])
 	if lines := strings.Count(registry, "\n        base_url: "); lines != len(s.endpoints) {
 		t.Errorf("%d base_url lines for %d endpoints; the demo replaces them by line", lines, len(s.endpoints))

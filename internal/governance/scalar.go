@@ -24,6 +24,21 @@ func (v *id) parse(s string) error {
 
 func (*id) shape() schema { return schema{Pattern: idForm.String()} }
 
+// version is the language of a file.
+type version string
+
+const apiVersion = "ledgerline/v1"
+
+func (v *version) parse(s string) error {
+	if s != apiVersion {
+		return fmt.Errorf("%q is not known here; this program reads %s", clip(s), apiVersion)
+	}
+	*v = version(s)
+	return nil
+}
+
+func (*version) shape() schema { return schema{Enum: []string{apiVersion}} }
+
 // model is a model's name as a provider or a client writes it.
 type model string
 

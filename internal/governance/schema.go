@@ -8,6 +8,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ func Schema(name string) ([]byte, error) {
 		return nil, err
 	}
 	root := declared.schema(field.Type, nil, "")
+	maps.Copy(root.Properties, declared.schema(reflect.TypeFor[header](), nil, "").Properties)
 	root.Dialect, root.ID, root.Title = "https://json-schema.org/draft/2020-12/schema", "urn:ledgerline:governance:1:"+name, name+".yaml"
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

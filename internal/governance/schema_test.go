@@ -152,6 +152,9 @@ func whole(t testing.TB, of reflect.Type, oneof string) any {
 		return 1
 	}
 	object := map[string]any{}
+	if strings.HasSuffix(of.Name(), "File") {
+		object["apiVersion"] = apiVersion
+	}
 	for _, f := range reflect.VisibleFields(of) {
 		if key, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); key != "" {
 			object[key] = whole(t, f.Type, f.Tag.Get("oneof"))
