@@ -58,7 +58,7 @@ who pays, what it cost to the last digit, and the proof.
 	root.AddCommand(
 		demoCommand(), initCommand(), upCommand(),
 		proxyCommand(), ingestCommand(), jobsCommand(), apiCommand(),
-		migrateCommand(), checkCommand(), schemaCommand(), testCommand(), explainCommand(),
+		migrateCommand(), checkCommand(), schemaCommand(), testCommand(), explainCommand(), preflightCommand(),
 		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
 		exportCommand(), retentionCommand(),
 		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),

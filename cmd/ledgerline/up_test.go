@@ -71,6 +71,21 @@ func TestUp(t *testing.T) {
 		t.Errorf("a call was answered with %d", got)
 	}
 
+	// What preflight finds is in the store: two use cases are whole; one has no key, and its record cannot be read back without the scope.
+	b.env = append(b.env, "LEDGERLINE_PREFLIGHT_KEYS="+keys["oldtrial1"]+" "+keys["devtools"], "LEDGERLINE_API_KEY="+admin)
+	try := []string{"preflight", "--governance", b.path("governance"), "--proxy", proxy, "--api", api, "--header", "Ledger-User: preflight"}
+	if out := b.command(0, append(try, "--use-case", "code-assistant", "--use-case", "incident-summary")...); strings.Count(out, " whole\n") != 2 ||
+		!regexp.MustCompile(`code-assistant +anthropic.messages claude-haiku-5-5 +[0-9a-f-]{36} +whole`).MatchString(out) {
+		t.Errorf("preflight said\n%s", out)
+	}
+	if out := b.command(1, append(try, "--use-case", "kyc-review")...); !strings.Contains(out, "none of the keys given may be used for it") {
+		t.Errorf("preflight of a use case without a key said\n%s", out)
+	}
+	b.env = append(b.env, "LEDGERLINE_API_KEY=ll_nobody")
+	if out := b.command(1, append(try, "--use-case", "code-assistant")...); !strings.Contains(out, "the API answered 401") {
+		t.Errorf("preflight with a wrong API key said\n%s", out)
+	}
+
 	metrics := func() string {
 		t.Helper()
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, api+"/metrics", nil)
