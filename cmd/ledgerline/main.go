@@ -61,7 +61,7 @@ who pays, what it cost to the last digit, and the proof.
 		migrateCommand(), checkCommand(), schemaCommand(), testCommand(), explainCommand(), preflightCommand(),
 		showbackCommand(), budgetsCommand(), alertsCommand(), findingsCommand(), traceCommand(), restateCommand(), rollupCommand(), verifyCommand(), replayCommand(),
 		exportCommand(), retentionCommand(),
-		keyCommand(), simulateCommand(), benchCommand(), versionCommand(),
+		keysCommand(), simulateCommand(), benchCommand(), versionCommand(),
 	)
 	err := root.ExecuteContext(ctx)
 	switch usage := (usageError{}); {

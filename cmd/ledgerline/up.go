@@ -29,7 +29,7 @@ Point clients at the proxy by their base URL and a virtual key:
 				if first, err := firstAdminKey(l.keys); err != nil {
 					return err
 				} else if first != "" {
-					fmt.Fprintf(out, "admin key  %s   (shown only now; make others with: ledgerline key api)\n", first)
+					fmt.Fprintf(out, "admin key  %s   (shown only now; make others with: ledgerline keys api)\n", first)
 				}
 				fmt.Fprintf(out, "ready; Ctrl-C stops it\n")
 				return nil

@@ -1,14 +1,18 @@
 package governance
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // While a secret is rotated both open the key; the one before it ends at its
@@ -179,4 +183,237 @@ func BenchmarkKey(b *testing.B) {
 			})
 		}
 	}
+}
+
+// laidOut is a keys.yaml as people write them.
+const laidOut = `# The keys of the desk.
+keys: # in the order of their making
+  - id: riskdesk # the first
+    name: "Risk: the desk"
+    sha256: AAAA # made in March
+
+    # Ends with the year.
+    expires: 2027-01-01
+    use_cases:
+      - kyc   # first
+      - chat
+  - {id: flowdesk, sha256: "BBBB", use_cases: [kyc]} # in one line
+  - sha256: 'CCCC'
+    id: lastdesk
+    use_cases: [chat]
+    disabled: false # not now
+
+# The end.
+`
+
+func keysFolder(t testing.TB, text string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	for name, content := range folder(t, "testdata/base") {
+		if name == keysYAML {
+			content = []byte(strings.NewReplacer("AAAA", strings.Repeat("aa", 32), "BBBB", strings.Repeat("bb", 32), "CCCC", strings.Repeat("cc", 32)).Replace(text))
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o640); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestEditKeys(t *testing.T) {
+	now := day(t, "2026-11-24T12:00:00Z")
+	dd, ee := strings.Repeat("dd", 32), strings.Repeat("ee", 32)
+	type edit = func(*KeysFile) error
+	rotate := func(id string) edit {
+		return func(f *KeysFile) error { return f.Rotate(id, dd, now.Add(time.Hour)) }
+	}
+	added := Key{ID: "newdesk01", Name: "New: #1", Team: "risk", User: "1234", UseCases: []string{"kyc", "chat"}, Models: []string{"a,b", "1.5"},
+		Addresses: []netip.Prefix{netip.MustParsePrefix("::/0")}, MaxBody: 77, Expires: day(t, "2027-02-01T00:00:00Z")}
+	const entry = "  - id: newdesk01\n    name: 'New: #1'\n    sha256: DDDD\n    team: risk\n    user: \"1234\"\n    use_cases: [kyc, chat]\n" +
+		"    models: ['a,b', \"1.5\"]\n    addresses: ['::/0']\n    max_body_bytes: 77\n    expires: 2027-02-01\n"
+	add := func(f *KeysFile) error { return f.Add(added, dd) }
+	for _, tt := range []struct {
+		name   string
+		text   string // laidOut when empty
+		edits  []edit
+		oldnew []string // what differs in the text
+		want   string   // in the error; then nothing differs
+	}{
+		{name: "add", edits: []edit{add}, oldnew: []string{"# The end.\n", "# The end.\n" + entry}},
+		{name: "add to none", text: "# None yet.\nkeys: [ ] # so far\n", edits: []edit{add}, oldnew: []string{"keys: [ ] # so far\n", "keys: # so far\n" + entry}},
+		{name: "add to a file without a last line break", text: "keys: []", edits: []edit{add}, oldnew: []string{"keys: []", "keys:\n" + entry}},
+		{name: "add, indented as the others", text: "keys:\n- {id: riskdesk, sha256: AAAA, use_cases: [kyc]}\n", edits: []edit{add},
+			oldnew: []string{"[kyc]}\n", "[kyc]}\n" + strings.ReplaceAll(strings.TrimPrefix(entry, "  "), "\n  ", "\n")}},
+		{name: "add with foreign line breaks", text: "keys:\r\n  - {id: riskdesk, sha256: AAAA, use_cases: [kyc]}\r\n", edits: []edit{add},
+			oldnew: []string{"[kyc]}\r\n", "[kyc]}\r\n" + strings.ReplaceAll(entry, "\n", "\r\n")}},
+		{name: "rotate", edits: []edit{rotate("riskdesk")}, oldnew: []string{"    sha256: AAAA # made in March\n",
+			"    sha256: DDDD # made in March\n    previous: {sha256: AAAA, until: 2026-11-24T13:00:00Z}\n"}},
+		{name: "rotate one line", edits: []edit{rotate("flowdesk")}, oldnew: []string{`sha256: "BBBB"`, `sha256: "DDDD", previous: {sha256: BBBB, until: 2026-11-24T13:00:00Z}`}},
+		{name: "rotate behind the hyphen", edits: []edit{rotate("lastdesk")}, oldnew: []string{"  - sha256: 'CCCC'\n", "  - sha256: 'DDDD'\n    previous: {sha256: CCCC, until: 2026-11-24T13:00:00Z}\n"}},
+		{name: "rotate at once", edits: []edit{func(f *KeysFile) error { return f.Rotate("riskdesk", dd, now) }}, oldnew: []string{"AAAA", "DDDD"}},
+		{name: "rotate and finish", edits: []edit{rotate("riskdesk"), rotate("flowdesk"), rotate("lastdesk"),
+			func(f *KeysFile) error { return errors.Join(f.Finish("riskdesk"), f.Finish("flowdesk")) }},
+			want: "the hash is that of key"}, // all three were given the same
+		{name: "rotate, finish", edits: []edit{rotate("flowdesk"), func(f *KeysFile) error { return f.Finish("flowdesk") }}, oldnew: []string{"BBBB", "DDDD"}},
+		{name: "rotate, finish, in lines", edits: []edit{rotate("lastdesk"), func(f *KeysFile) error { return f.Finish("lastdesk") }}, oldnew: []string{"CCCC", "DDDD"}},
+		{name: "rotate again when the last rotation is over", text: "keys:\n  - id: riskdesk\n    previous:\n      sha256: BBBB\n      until: 2026-11-01T00:00:00Z # over\n    sha256: AAAA\n    use_cases: [kyc]\n",
+			edits: []edit{rotate("riskdesk")}, oldnew: []string{"    previous:\n      sha256: BBBB\n      until: 2026-11-01T00:00:00Z # over\n    sha256: AAAA\n", "    sha256: DDDD\n    previous: {sha256: AAAA, until: 2026-11-24T13:00:00Z}\n"}},
+		{name: "rotate during a rotation", edits: []edit{rotate("riskdesk"), func(f *KeysFile) error { return f.Rotate("riskdesk", ee, now.Add(time.Hour)) }}, want: "two secrets until 2026-11-24T13:00:00Z"},
+		{name: "a leak during a rotation", edits: []edit{rotate("riskdesk"), func(f *KeysFile) error { return f.Rotate("riskdesk", ee, now) }}, oldnew: []string{"AAAA", "EEEE"}},
+		{name: "revoke", edits: []edit{func(f *KeysFile) error { return f.Revoke("riskdesk") }}, oldnew: []string{"March\n", "March\n    disabled: true\n"}},
+		{name: "revoke one line", edits: []edit{func(f *KeysFile) error { return f.Revoke("flowdesk") }}, oldnew: []string{`"BBBB"`, `"BBBB", disabled: true`}},
+		{name: "revoke what says it is not", edits: []edit{func(f *KeysFile) error { return f.Revoke("lastdesk") }}, oldnew: []string{"disabled: false", "disabled: true"}},
+		{name: "revoke twice", edits: []edit{func(f *KeysFile) error { return errors.Join(f.Revoke("lastdesk"), f.Revoke("lastdesk")) }}, oldnew: []string{"disabled: false", "disabled: true"}},
+		{name: "rotate what is revoked", edits: []edit{func(f *KeysFile) error { return f.Revoke("lastdesk") }, rotate("lastdesk")}, want: "key lastdesk is disabled"},
+		{name: "rotate what is over", text: "keys: [{id: riskdesk, sha256: AAAA, use_cases: [kyc], expires: 2026-11-24}]\n", edits: []edit{rotate("riskdesk")}, want: "expired on 2026-11-24"},
+		{name: "finish nothing", edits: []edit{func(f *KeysFile) error { return f.Finish("riskdesk") }}, want: "no rotation to finish"},
+		{name: "an id again", edits: []edit{func(f *KeysFile) error { return f.Add(Key{ID: "lastdesk", UseCases: []string{"kyc"}}, dd) }}, want: "an id is never used again"},
+		{name: "nobody", edits: []edit{rotate("nobody00")}, want: "no key nobody00"},
+		{name: "what does not check", edits: []edit{func(f *KeysFile) error { return f.Add(Key{ID: "x", Team: "risks", UseCases: []string{"kyc"}}, dd) }}, want: `team "risks" is not in dimensions.yaml`},
+		{name: "a name over two lines", edits: []edit{func(f *KeysFile) error {
+			return f.Add(Key{ID: "newdesk01", Name: "a\n    disabled: true", UseCases: []string{"kyc"}}, dd)
+		}}, want: "nothing was changed"},
+		{name: "a layout without lines", text: "keys: [{id: riskdesk, sha256: AAAA, use_cases: [kyc]}]\n", edits: []edit{add}, want: "is laid out in a way"},
+		{name: "lines that say more than was asked for", edits: []edit{func(f *KeysFile) error {
+			f.insertLines(len(f.text), []string{"  - {id: stowaway1, sha256: " + ee + ", use_cases: [kyc]}"})
+			return f.Revoke("riskdesk")
+		}}, want: "is laid out in a way"},
+		{name: "an escaped hash", text: "keys:\n  - {id: riskdesk, sha256: \"\\x61" + strings.Repeat("a", 63) + "\", use_cases: [kyc]}\n", edits: []edit{rotate("riskdesk")}, want: "is laid out in a way"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := tt.text
+			if text == "" {
+				text = laidOut
+			}
+			dir := keysFolder(t, text)
+			file := filepath.Join(dir, keysYAML)
+			was, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := func(f *KeysFile) (err error) {
+				for _, e := range tt.edits {
+					err = errors.Join(err, e(f))
+				}
+				return err
+			}
+			if before, _, err := EditKeys(dir, now, true, all); (err == nil) != (tt.want == "") || err == nil && string(before) != string(was) {
+				t.Errorf("a dry run: %v", err)
+			}
+			if is, _ := os.ReadFile(file); string(is) != string(was) {
+				t.Fatalf("a dry run changed the file to\n%s", is)
+			}
+			before, after, err := EditKeys(dir, now, false, all)
+			is, _ := os.ReadFile(file)
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) || string(is) != string(was) {
+					t.Errorf("%v, want %q; the file is\n%s", err, tt.want, is)
+				}
+			} else {
+				hashes := strings.NewReplacer("AAAA", strings.Repeat("aa", 32), "BBBB", strings.Repeat("bb", 32), "CCCC", strings.Repeat("cc", 32), "DDDD", dd, "EEEE", ee)
+				want := strings.Replace(string(was), hashes.Replace(tt.oldnew[0]), hashes.Replace(tt.oldnew[1]), 1)
+				if err != nil || string(is) != want || string(before) != string(was) || string(after) != want {
+					t.Errorf("%v; the file is\n%s\nwant\n%s", err, is, want)
+				}
+				if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+					t.Errorf("%v, %v", info.Mode(), err)
+				}
+			}
+			if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+// What others wrote while an edit was made is not overwritten, a folder that
+// does not check is not touched, and a link is not replaced.
+func TestEditKeysLosesNothing(t *testing.T) {
+	now := day(t, "2026-11-24T12:00:00Z")
+	revoke := func(f *KeysFile) error { return f.Revoke("riskdesk") }
+	dir := keysFolder(t, laidOut)
+	file := filepath.Join(dir, keysYAML)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holds := func(when, want string) {
+		t.Helper()
+		if is, err := os.ReadFile(file); err != nil || string(is) != want {
+			t.Errorf("%s: %v, the file is\n%s", when, err, is)
+		}
+	}
+	const other = "# somebody else's\nkeys: []\n"
+	_, _, err := EditKeys(dir, now, false, func(f *KeysFile) error {
+		write(other)
+		return revoke(f)
+	})
+	if err == nil || !strings.Contains(err.Error(), "changed by somebody else meanwhile") {
+		t.Error(err)
+	}
+	holds("changed meanwhile", other)
+	for _, garbage := range []string{"", "\xff", "keys", "keys: [", "keys: []\nnonsense: 1\n", "keys:\n  - id: riskdesk\n", "a: &a [x]\nkeys: *a\n"} {
+		write(garbage)
+		if _, _, err := EditKeys(dir, now, false, revoke); err == nil {
+			t.Errorf("%q was edited", garbage)
+		}
+		holds("garbage", garbage)
+	}
+	inner := keysFolder(t, laidOut)
+	good := filepath.Join(inner, "..target")
+	if err := errors.Join(os.Rename(filepath.Join(inner, keysYAML), good), os.Symlink("..target", filepath.Join(inner, keysYAML))); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := EditKeys(inner, now, false, revoke); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a link: %v", err)
+	}
+}
+
+// FuzzEditKeys changes any file: nothing panics, and every line that is a
+// comment is still there. That what was written means what was asked for is
+// part of every edit.
+func FuzzEditKeys(f *testing.F) {
+	for _, dir := range []string{"testdata/base", exampleDir} {
+		f.Add(folder(f, dir)[keysYAML], "riskdesk")
+	}
+	f.Add([]byte(strings.NewReplacer("AAAA", strings.Repeat("aa", 32), "BBBB", strings.Repeat("bb", 32), "CCCC", strings.Repeat("cc", 32)).Replace(laidOut)), "flowdesk")
+	base := folder(f, "testdata/base")
+	now := day(f, "2026-11-24T12:00:00Z")
+	f.Fuzz(func(t *testing.T, text []byte, id string) {
+		texts := map[string][]byte{}
+		for name, content := range base {
+			texts[name] = content
+		}
+		texts[keysYAML] = text
+		if _, err := build(texts); err != nil {
+			return
+		}
+		for _, edit := range []func(*KeysFile) error{
+			func(k *KeysFile) error {
+				return k.Add(Key{ID: "fuzzdesk1", UseCases: []string{"kyc"}}, strings.Repeat("0d", 32))
+			},
+			func(k *KeysFile) error { return k.Rotate(id, strings.Repeat("0d", 32), now.Add(time.Hour)) },
+			func(k *KeysFile) error { return k.Rotate(id, strings.Repeat("0d", 32), now) },
+			func(k *KeysFile) error { return k.Finish(id) },
+			func(k *KeysFile) error { return k.Revoke(id) },
+		} {
+			after, err := editKeys(texts, now, edit)
+			if err != nil {
+				continue
+			}
+			comments := func(text []byte) (n int) {
+				for line := range bytes.Lines(text) {
+					if bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("#")) {
+						n++
+					}
+				}
+				return n
+			}
+			if comments(after) < comments(text) && !bytes.Contains(text, []byte("previous")) { // which goes with its own
+				t.Fatalf("a comment is gone:\n%s", after)
+			}
+		}
+	})
 }
