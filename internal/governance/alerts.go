@@ -3,7 +3,6 @@ package governance
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"os"
 	"slices"
@@ -112,7 +111,7 @@ func (s *Snapshot) setAlerts(c *checker, f *alertsFile) {
 		}
 	}
 	if s.findings = string(f.Findings.V); s.findings != "" && s.channels[s.findings] == nil && !c.faulty[alertsYAML] {
-		c.fail(alertsYAML, f.Findings.Line, "findings: channel %q is not in the list above%s", s.findings, didYouMean(s.findings, slices.Sorted(maps.Keys(s.channels))))
+		c.fail(alertsYAML, f.Findings.Line, "findings: channel %q is not in the list above%s", s.findings, near(c, s.findings, s.channels))
 	}
 	if text := string(f.PublicURL.V); text != "" {
 		if err := checkPublicURL(text); err != nil {

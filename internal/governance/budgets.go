@@ -2,7 +2,6 @@ package governance
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 	_ "time/tzdata" // the machine may have no time zones
@@ -125,7 +124,7 @@ func (s *Snapshot) setBudgets(c *checker, f *budgetsFile) {
 		}
 		b.Soft = soft(c, b.ID, e)
 		if e.Channel.V != "" && s.channels[b.Channel] == nil && !c.unread[alertsYAML] {
-			c.fail(budgetsYAML, e.Channel.Line, "budget %s: channel %q is not in %s%s", b.ID, e.Channel.V, alertsYAML, didYouMean(b.Channel, slices.Sorted(maps.Keys(s.channels))))
+			c.fail(budgetsYAML, e.Channel.Line, "budget %s: channel %q is not in %s%s", b.ID, e.Channel.V, alertsYAML, near(c, b.Channel, s.channels))
 		}
 		s.budgets = append(s.budgets, b)
 	}

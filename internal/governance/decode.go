@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"reflect"
 	"regexp"
 	"slices"
@@ -357,6 +358,9 @@ func didYouMean(name string, known []string) string {
 		return ""
 	}
 	for _, candidate := range known {
+		if len(name)-len(candidate) > best || len(candidate)-len(name) > best {
+			continue
+		}
 		if d := edits(name, candidate); d <= best && (d < best || nearest == "") {
 			best, nearest = d, candidate
 		}
@@ -365,6 +369,15 @@ func didYouMean(name string, known []string) string {
 		return ""
 	}
 	return "; did you mean " + nearest + "?"
+}
+
+// near is didYouMean for a reference to something of a snapshot. A set of files
+// that is wrong throughout gets no more of them: each looks at all that is known.
+func near[T any](c *checker, name string, known map[string]T) string {
+	if len(c.problems) >= maxProblems {
+		return ""
+	}
+	return didYouMean(name, slices.Sorted(maps.Keys(known)))
 }
 
 // edits is how many letters must be put in, left out, replaced or swapped with

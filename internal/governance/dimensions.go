@@ -1,8 +1,6 @@
 package governance
 
 import (
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -232,7 +230,7 @@ func (s *Snapshot) checkValue(c *checker, file string, i int, value at[id]) {
 	}
 	switch canonical, known := d.canonical[string(value.V)]; {
 	case !known && !d.open:
-		c.fail(file, value.Line, "%s %q is not in %s%s", dimensionNames[i], value.V, home, didYouMean(string(value.V), slices.Sorted(maps.Keys(d.canonical))))
+		c.fail(file, value.Line, "%s %q is not in %s%s", dimensionNames[i], value.V, home, near(c, string(value.V), d.canonical))
 	case known && canonical != string(value.V):
 		c.fail(file, value.Line, "%s %q is an alias; write %s", dimensionNames[i], value.V, canonical)
 	}

@@ -2,7 +2,6 @@ package governance
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"sort"
 	"time"
@@ -152,7 +151,7 @@ func (s *Snapshot) setPrices(c *checker, f *pricesFile) {
 	for i := range f.Groups {
 		g := &f.Groups[i]
 		if g.Provider.V != "" && s.providers[string(g.Provider.V)] == nil && !c.unread[registryYAML] {
-			c.fail(pricesYAML, g.Provider.Line, "provider %q is not in %s%s", g.Provider.V, registryYAML, didYouMean(string(g.Provider.V), slices.Sorted(maps.Keys(s.providers))))
+			c.fail(pricesYAML, g.Provider.Line, "provider %q is not in %s%s", g.Provider.V, registryYAML, near(c, string(g.Provider.V), s.providers))
 		}
 		for j := range g.Models {
 			b.add(g, &g.Models[j])

@@ -242,7 +242,7 @@ func (s *Snapshot) newRule(c *checker, e *ruleEntry, ids map[id]bool) *rule {
 		switch {
 		case name.V == "" || !ok && c.unread[registryYAML]:
 		case !ok:
-			c.fail(routingYAML, name.Line, "endpoint %q is not in %s%s", name.V, registryYAML, didYouMean(string(name.V), slices.Sorted(maps.Keys(s.endpoints))))
+			c.fail(routingYAML, name.Line, "endpoint %q is not in %s%s", name.V, registryYAML, near(c, string(name.V), s.endpoints))
 		case slices.Contains(r.endpoints, endpoint):
 			c.fail(routingYAML, name.Line, "rule %s lists endpoint %s twice", r.id, name.V)
 		default:
