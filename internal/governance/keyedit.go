@@ -281,6 +281,21 @@ func (f *KeysFile) find(id string) (list, entry *yaml.Node, err error) {
 	return list, nil, errLayout
 }
 
+// behind is the key of the member of the file that follows the list, or nil.
+func (f *KeysFile) behind(list *yaml.Node) *yaml.Node {
+	var document yaml.Node
+	if yaml.Unmarshal(f.text, &document) != nil {
+		return nil
+	}
+	top := document.Content[0].Content
+	for i := 0; i+3 < len(top); i += 2 {
+		if top[i+1].Line == list.Line {
+			return top[i+2]
+		}
+	}
+	return nil
+}
+
 func member(mapping *yaml.Node, name string) (key, value *yaml.Node) {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == name {
@@ -436,9 +451,10 @@ func (f *KeysFile) remove(id, name string) error {
 	return nil
 }
 
-// append puts an entry at the end of the file, whose only member is the list.
+// append puts an entry behind the last one: at the end of the file, or before
+// the member that follows the list and the comments above that.
 func (f *KeysFile) append(lines []string) error {
-	list, _, _ := f.find("")
+	list, _, _ := f.find("") // nobody's: only the list is of interest
 	if list == nil {
 		return errLayout
 	}
@@ -453,6 +469,15 @@ func (f *KeysFile) append(lines []string) error {
 		from := len(bytes.TrimRight(f.text[:open], " "))
 		f.splice(from, open+end+1, "")
 		at = f.lineEnd(from)
+	} else if next := f.behind(list); next != nil {
+		at = f.line(next.Line)
+		for at > 0 {
+			start := bytes.LastIndexByte(f.text[:at-1], '\n') + 1
+			if line := bytes.TrimRight(f.text[start:at], " \r\n"); len(line) > 0 && line[0] != '#' {
+				break
+			}
+			at = start
+		}
 	}
 	indent := strings.Repeat(" ", column-1)
 	for i, line := range lines {

@@ -246,6 +246,8 @@ func TestEditKeys(t *testing.T) {
 			oldnew: []string{"[kyc]}\n", "[kyc]}\n" + strings.ReplaceAll(strings.TrimPrefix(entry, "  "), "\n  ", "\n")}},
 		{name: "add with foreign line breaks", text: "keys:\r\n  - {id: riskdesk, sha256: AAAA, use_cases: [kyc]}\r\n", edits: []edit{add},
 			oldnew: []string{"[kyc]}\r\n", "[kyc]}\r\n" + strings.ReplaceAll(entry, "\n", "\r\n")}},
+		{name: "add before what follows", text: "keys:\n  - {id: riskdesk, sha256: AAAA, use_cases: [kyc]} # one\n    # of the list\n\n# The version.\napiVersion: ledgerline/v1\n", edits: []edit{add},
+			oldnew: []string{"    # of the list\n", "    # of the list\n" + entry}},
 		{name: "rotate", edits: []edit{rotate("riskdesk")}, oldnew: []string{"    sha256: AAAA # made in March\n",
 			"    sha256: DDDD # made in March\n    previous: {sha256: AAAA, until: 2026-11-24T13:00:00Z}\n"}},
 		{name: "rotate one line", edits: []edit{rotate("flowdesk")}, oldnew: []string{`sha256: "BBBB"`, `sha256: "DDDD", previous: {sha256: BBBB, until: 2026-11-24T13:00:00Z}`}},
