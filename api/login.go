@@ -251,7 +251,7 @@ func (s *server) login(c echo.Context) error {
 	if !ok {
 		s.sessions.failed(from)
 		s.Logger.Warn("api: a login was refused", "address", from.Addr())
-		return s.showLogin(c, http.StatusUnauthorized, next, "No such key, or it was replaced. Make one with: ledgerline key api --scope finance --name …")
+		return s.showLogin(c, http.StatusUnauthorized, next, "No such key, or it was replaced. Make one with: ledgerline keys api --scope finance --name …")
 	}
 	if home(key) == "" {
 		return s.showLogin(c, http.StatusForbidden, next, "A key of scope "+string(key.Scope)+" opens no page. Pages need finance, compliance or admin.")
