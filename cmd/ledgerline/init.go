@@ -153,7 +153,7 @@ var questions = []question{
 		asked: func(a answers) bool { return len(commas(a["teams"])) > 1 }},
 	{flag: "owner", ask: "Who answers for it (a role or group, not a person's name)", otherwise: fixed("platform team"),
 		usage: "role or group that answers for the use case, the budget and the providers"},
-	{flag: "classification", ask: "The most sensitive data in its prompts: public, internal, confidential, restricted", otherwise: fixed("internal"),
+	{flag: "classification", ask: "The most sensitive data in its prompts: public, internal, confidential, restricted", otherwise: fixed("public"),
 		usage: "most sensitive data of its prompts: public, internal, confidential or restricted"},
 	{flag: "regulations", ask: "Laws its records answer to, such as gdpr, eu-ai-act", otherwise: fixed(none),
 		usage: "laws that its records answer to, such as gdpr,eu-ai-act, or none"},
@@ -168,15 +168,15 @@ func fixed(s string) func(answers) string { return func(answers) string { return
 
 func hosts(a answers) bool { return a.chose("self-hosted") }
 
-// agreement asks for a provider's data processing agreement, without which it gets no confidential data. Earlier answers are
-// checked as if there were one: it is still to be asked for.
+// agreement asks for a provider's data processing agreement, without which it gets public data only. Earlier answers are checked as
+// if there were one: it is still to be asked for.
 func agreement(provider, name string) question {
 	return question{
 		flag: provider + "-dpa", ask: "Data processing agreement with " + name + ": where it is filed and the day it ends, such as contracts/dpa.pdf 2027-12-31",
 		usage:     "data processing agreement with " + name + ", where it is filed and the day it ends, such as \"contracts/dpa.pdf 2027-12-31\", or none",
 		otherwise: fixed(none),
 		applies:   func(a answers) bool { return a.chose(provider) },
-		asked:     func(a answers) bool { return a["classification"] == "confidential" },
+		asked:     func(a answers) bool { return a["classification"] != "public" && a["classification"] != "restricted" },
 		meanwhile: "still asked for 9999-12-31",
 	}
 }
@@ -403,7 +403,7 @@ func (s *start) setProviders(a answers, now time.Time) error {
 			return fmt.Errorf("%q is not one of openai, anthropic, google, self-hosted", chosen)
 		}
 		p := &startProvider{Provider: *known}
-		p.PermittedData = []string{"public", "internal"}
+		p.PermittedData = []string{"public"}
 		switch text := a[id+"-dpa"]; {
 		case id == selfHosted:
 			p.PermittedData = []string{"public", "internal", "confidential", "restricted"}
@@ -414,7 +414,7 @@ func (s *start) setProviders(a answers, now time.Time) error {
 			if p.Document, p.Expires, err = parseAgreement(text, now); err != nil {
 				return err
 			}
-			p.PermittedData = append(p.PermittedData, "confidential")
+			p.PermittedData = append(p.PermittedData, "internal", "confidential")
 		}
 		// An endpoint with a credential of its own is a second account, which a start does not have.
 		p.Endpoints = slices.DeleteFunc(slices.Clone(p.Endpoints), func(e *governance.Endpoint) bool { return e.Credential != known.Credential && id != selfHosted })
@@ -457,21 +457,25 @@ func (s *start) route(p *startProvider) {
 	known := slices.Contains([]string{"public", "internal", "confidential", "restricted"}, s.Classification)
 	if known && !slices.Contains(p.PermittedData, s.Classification) {
 		p.Why = "may not have " + s.Classification + " data"
-		if s.Classification == "confidential" {
+		if s.Classification != "restricted" {
 			p.Why += " without a data processing agreement"
 		}
 		return
 	}
+	var here []*governance.Endpoint
 	var regions []string
 	for _, e := range p.Endpoints {
 		regions = append(regions, e.Region)
 		if e.Region == s.Region {
+			here = append(here, e)
 			s.Routed = append(s.Routed, e.ID)
 		}
 	}
-	if !slices.Contains(regions, s.Region) {
+	if len(here) == 0 {
 		p.Why = fmt.Sprintf("has no endpoint in %s, only in %s", s.Region, strings.Join(regions, " and "))
+		return
 	}
+	p.Endpoints = here // nothing goes to the others
 }
 
 // shippedGovernance is the example that is built in.

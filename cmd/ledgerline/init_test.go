@@ -64,7 +64,7 @@ func whatItSays(t *testing.T, s *governance.Snapshot) said {
 	u, b, c := s.UseCases()[0], s.Budgets()[0], s.Channels()[0]
 	w := said{company: s.Values("business_unit")[0].ID + "=" + s.Values("business_unit")[0].Name, useCase: u.ID + "=" + u.Name, owner: u.Owner, classification: u.Classification,
 		team: u.Team, budget: b.Amount.String() + " a " + b.Period, channel: strings.TrimSpace(c.Kind + " " + c.Env), regulations: u.Regulations, endpoints: u.Endpoints}
-	if b.Channel != c.ID || s.FindingsChannel() != c.ID || b.Owner != u.Owner || u.EstimateMonthlyUSD != b.Amount || len(b.For) != 6 && len(b.For) != 0 {
+	if b.Channel != c.ID || s.FindingsChannel() != c.ID || b.Owner != u.Owner || u.EstimateMonthlyUSD != b.Amount || !slices.Equal(b.For["business_unit"], []string{s.Values("business_unit")[0].ID}) {
 		t.Errorf("budget %+v, findings to %s, estimate %s", b, s.FindingsChannel(), u.EstimateMonthlyUSD)
 	}
 	for _, v := range s.Values("team") {
@@ -80,8 +80,8 @@ func whatItSays(t *testing.T, s *governance.Snapshot) said {
 }
 
 func TestInitFlags(t *testing.T) {
-	const vendor, all = " public|internal", "selfhosted public|internal|confidential|restricted"
-	defaults := said{company: "my-company=My company", useCase: "assistant=Assistant", owner: "platform team", classification: "internal", team: "platform", budget: "1000.000000000000 a month",
+	const vendor, all = " public", "selfhosted public|internal|confidential|restricted"
+	defaults := said{company: "my-company=My company", useCase: "assistant=Assistant", owner: "platform team", classification: "public", team: "platform", budget: "1000.000000000000 a month",
 		channel: "log", teams: []string{"platform=Platform"}, providers: []string{"openai" + vendor}, endpoints: []string{"openai-us"}}
 	with := func(change func(*said)) said {
 		w := defaults
@@ -141,6 +141,17 @@ func TestInitFlags(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(dir, "keys.yaml"))
 			if err != nil || strings.Contains(string(text), keys[0][1]) || len(s.Keys()) != 1 {
 				t.Errorf("keys.yaml: %v\n%s", err, text)
+			}
+			for _, path := range []string{"alerts", "budgets", "dimensions", "estate", "keys", "prices", "registry", "routing"} {
+				if text, err := os.ReadFile(filepath.Join(dir, path+".yaml")); err != nil || !strings.Contains(string(text), "\napiVersion: ledgerline/v1\n") {
+					t.Errorf("%s says no version: %v", path, err)
+				}
+			}
+			// What rules find is only what nobody was asked for.
+			for _, d := range s.Lint(time.Now()) {
+				if !slices.Contains([]string{"budget-missing", "review-overdue", "regulated-without-sources", "route-unreachable"}, d.Rule) || d.Severity == "error" && d.Rule != "regulated-without-sources" {
+					t.Errorf("a rule finds %+v", d)
+				}
 			}
 			assertNext(t, s, out, dir)
 			assertPrices(t, s)
@@ -248,6 +259,7 @@ func TestInitRefuses(t *testing.T) {
 		{"--owner|a\nb: c", "--owner: holds a character that is not printable"},
 		{"--classification|secret", `--classification: classification: "secret" is not one of public, internal, confidential, restricted`},
 		{"--classification|confidential", "--openai-dpa: the use case would have nowhere to go: OpenAI may not have confidential data without a data processing agreement"},
+		{"--classification|internal", "--openai-dpa: the use case would have nowhere to go: OpenAI may not have internal data without a data processing agreement"},
 		{"--classification|restricted", "--classification: the use case would have nowhere to go: OpenAI may not have restricted data"},
 		{"--openai-dpa|dpa.pdf", `--openai-dpa: "dpa.pdf" is not where it is filed`},
 		{"--openai-dpa|dpa.pdf 2027-02-30", "--openai-dpa: "},
@@ -328,7 +340,7 @@ func TestInitAsks(t *testing.T) {
 	}
 	want := said{company: "acme=Acme Zürich", useCase: "support-chat=Support chat", owner: "head of support", classification: "confidential", team: "platform", budget: "750.000000000000 a month",
 		channel: "slack SUPPORT_SLACK", teams: []string{"platform=Platform"}, regulations: []string{"gdpr"},
-		providers: []string{"openai public|internal|confidential contracts/openai.pdf", "anthropic public|internal"}, endpoints: []string{"openai-eu"}}
+		providers: []string{"openai public|internal|confidential contracts/openai.pdf", "anthropic public"}, endpoints: []string{"openai-eu"}}
 	if got := whatItSays(t, s); !equalSaid(got, want) {
 		t.Errorf("the files say\n%+v\nwant\n%+v", got, want)
 	}
