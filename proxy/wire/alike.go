@@ -15,8 +15,9 @@ const maxDull = 2 << 10
 // comparing two is several times cheaper than searching one.
 //
 // What tells something has a quotation mark more (an object with members, a
-// string). So neither difference may have one, nor end in a backslash or
-// follow one, which would make another quotation mark mean something else.
+// string), or another name. So neither difference may have one, be part of a
+// name, nor end in a backslash or follow one, which would make another
+// quotation mark mean something else.
 func alike(dull, chunk []byte) bool {
 	if len(dull) == 0 {
 		return false
@@ -24,7 +25,27 @@ func alike(dull, chunk []byte) bool {
 	most := min(len(dull), len(chunk))
 	same := prefix(dull[:most], chunk[:most])
 	end := suffix(dull[len(dull)-(most-same):], chunk[len(chunk)-(most-same):])
-	return inert(dull, same, end) && inert(chunk, same, end)
+	return inert(dull, same, end) && inert(chunk, same, end) && !named(chunk[len(chunk)-end:])
+}
+
+// named reports whether what stands before rest may be part of a member's
+// name: its quotation mark ends it and a colon follows. Only a name with an
+// escaped quotation mark gets past this, and no name that tells has one.
+func named(rest []byte) bool {
+	i := bytes.IndexByte(rest, '"')
+	if i < 0 {
+		return false
+	}
+	for _, b := range rest[i+1:] {
+		switch b {
+		case ' ', '\t', '\r', '\n':
+		case ':':
+			return true
+		default:
+			return false
+		}
+	}
+	return false
 }
 
 func inert(chunk []byte, same, end int) bool {

@@ -14,6 +14,8 @@ func FuzzAlike(f *testing.F) {
 		{`{"choices":[{"delta":{"content":"a"},"finish_reason":null}],"usage":null}`, `{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}],"usage":null}`},
 		{`{"choices":[],"x":"\n","usage":null}`, `{"choices":[],"x":"\","usage":{"a":1},"y":"","usage":null}`},
 		{`{"x":"a\\","y":",\"usage\":{\"a\":1}"}`, `{"x":"a","y":",\"usage\":{\"a\":1}"}`},
+		{`{"usagE":{"a":1}}`, `{"usage" :{"a":1}}`},
+		{`{"Choices":[{"finish_reason":"stop"}]}`, `{"choices":[{"finish_reason":"stop"}]}`},
 		{`{"x":"\n","usage":"}`, `{"x":"\","usage":"}`},
 	} {
 		f.Add([]byte(c[0]), []byte(c[1]))
