@@ -225,7 +225,7 @@ func (c *call) settleLimits() {
 			used = c.tokensUsed(t.estimated)
 		}
 		now := c.s.o.Now().UnixNano()
-		// More than a minute's worth is a debt of that length.
+		// More than a minute's worth is a debt of that length, up to an hour.
 		real := min(float64(used)/float64(r), 60) * float64(minute)
 		t.counter.tokens.correct(now, int64(real)-share(t.estimated, r))
 	}
