@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -414,15 +413,7 @@ func TestDetectKilledAnywhere(t *testing.T) {
 func name(t *testing.T, db *clickhouse.DB, day int, seq uint64, changed map[string]func(string) string) *governance.Snapshot {
 	t.Helper()
 	dir := t.TempDir()
-	names, err := fs.Glob(example.Governance(), "*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range names {
-		text, err := fs.ReadFile(example.Governance(), file)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for file, text := range example.Files() {
 		if change := changed[file]; change != nil {
 			text = []byte(change(string(text)))
 		}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -29,12 +27,7 @@ func demoGovernanceCommand() *cobra.Command {
 			if _, err := governance.Load(args[0]); err != nil {
 				return err
 			}
-			text, err := json.MarshalIndent(keys, "", "  ")
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
-			return err
+			return printJSON(cmd.OutOrStdout(), keys)
 		},
 	}
 	cmd.Flags().StringVar(&provider, "provider", "http://127.0.0.1:4010", "address of the simulated provider")
@@ -54,15 +47,8 @@ func writeDemoGovernance(dir, provider string) (keys map[string]string, err erro
 	if err != nil {
 		return nil, fmt.Errorf("write the demo's credential: %w", err)
 	}
-	names, err := fs.Glob(example.Governance(), "*.yaml")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		text, err := fs.ReadFile(example.Governance(), name)
-		if err != nil {
-			return nil, err
-		}
+	for name, text := range example.Files() {
+		var err error
 		switch name {
 		case "keys.yaml":
 			text, keys, err = governance.Rekey(text)

@@ -457,7 +457,7 @@ func TestInitAgain(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(late, "routing.yaml"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	err := writeNew(late, map[string]string{"alerts.yaml": "a", "routing.yaml": "r"})
+	err := writeNew(late, map[string][]byte{"alerts.yaml": []byte("a"), "routing.yaml": []byte("r")})
 	if left, _ := os.ReadDir(late); err == nil || !strings.Contains(err.Error(), "routing.yaml is there already") || len(left) != 1 {
 		t.Errorf("%v; the folder holds %v", err, left)
 	}

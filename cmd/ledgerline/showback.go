@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,12 +94,7 @@ func printShowback(out io.Writer, format string, r aggregate.Report) error {
 	}
 	switch format {
 	case "json":
-		text, err := json.MarshalIndent(r, "", "  ")
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintln(out, string(text))
-		return err
+		return printJSON(out, r)
 	case "csv":
 		w := csv.NewWriter(out)
 		w.Write(header)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -68,12 +67,7 @@ The reading is recorded as an event, durably, before anything is printed.`,
 			case err != nil:
 				return err
 			case asJSON:
-				text, err := json.MarshalIndent(trace, "", "  ")
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), string(text))
-				return err
+				return printJSON(cmd.OutOrStdout(), trace)
 			}
 			return printTrace(cmd.OutOrStdout(), trace)
 		},

@@ -20,3 +20,18 @@ func Governance() fs.FS {
 	}
 	return sub
 }
+
+// Files is the texts of these files, by name.
+func Files() map[string][]byte {
+	texts := map[string][]byte{}
+	names, err := fs.Glob(Governance(), "*.yaml")
+	for _, name := range names {
+		if err == nil {
+			texts[name], err = fs.ReadFile(Governance(), name)
+		}
+	}
+	if err != nil {
+		panic(err) // they are part of the program
+	}
+	return texts
+}

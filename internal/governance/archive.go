@@ -40,18 +40,33 @@ func Parse(data []byte) (*Snapshot, error) {
 	if len(data) > 6*MaxFolder { // no text grows more than six times in JSON
 		return nil, fmt.Errorf("governance archive of %d bytes: over the limit", len(data))
 	}
-	var object map[string]string
-	if err := json.Unmarshal(data, &object); err != nil {
+	texts, err := unpack(data)
+	if err != nil {
 		return nil, fmt.Errorf("read governance archive: %w", err)
-	}
-	texts := make(map[string][]byte, len(object))
-	for name, text := range object {
-		texts[name] = []byte(text)
 	}
 	canonical, _ := archive(texts)
 	if !bytes.Equal(canonical, data) {
 		return nil, errors.New("read governance archive: not in canonical form")
 	}
+	return Check(texts)
+}
+
+// unpack is the files of an archive.
+func unpack(data []byte) (map[string][]byte, error) {
+	var object map[string]string
+	if err := json.Unmarshal(data, &object); err != nil {
+		return nil, err
+	}
+	texts := make(map[string][]byte, len(object))
+	for name, text := range object {
+		texts[name] = []byte(text)
+	}
+	return texts, nil
+}
+
+// Check makes the snapshot of files that need not be on a disk, by name. The
+// error is [Problems].
+func Check(texts map[string][]byte) (*Snapshot, error) {
 	if problems := checkSizes(texts); len(problems) > 0 {
 		return nil, problems
 	}

@@ -77,10 +77,7 @@ func editKeys(texts map[string][]byte, now time.Time, edit func(*KeysFile) error
 	}
 	changed := maps.Clone(texts)
 	changed[keysYAML] = f.text
-	next, err := build(changed)
-	if problems := checkSizes(changed); len(problems) > 0 {
-		err = problems
-	}
+	next, err := Check(changed)
 	if err != nil {
 		return nil, fmt.Errorf("nothing was changed, because the folder would not check:\n%w", err)
 	}

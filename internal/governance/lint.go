@@ -2,7 +2,6 @@ package governance
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,12 +61,12 @@ func LintRules() []LintRule {
 // Lint is what the rules find in the files as of a time, by file and line.
 func (s *Snapshot) Lint(at time.Time) []Diagnostic {
 	l := &linter{s: s, at: at}
-	var object map[string]string
-	if err := json.Unmarshal(s.Archive, &object); err != nil {
+	texts, err := unpack(s.Archive)
+	if err != nil {
 		panic("governance: the archive of a snapshot cannot be read: " + err.Error()) // we wrote it
 	}
 	for name, into := range map[string]any{dimensionsYAML: &l.f.dimensions, keysYAML: &l.f.keys, estateYAML: &l.f.estate, registryYAML: &l.f.registry, routingYAML: &l.f.routing} {
-		decode(name, []byte(object[name]), into) // it decoded before
+		decode(name, texts[name], into) // it decoded before
 	}
 	for _, rule := range LintRules() {
 		l.rule = rule
