@@ -89,33 +89,33 @@ func (s *Snapshot) setAlerts(c *checker, f *alertsFile) {
 		ch := &Channel{ID: string(e.ID.V), Kind: string(e.Kind)}
 		switch {
 		case e.URL != nil && e.Kind == "log":
-			c.fail(alertsYAML, e.URL.Line, "channel %s: a log has no url", ch.ID)
+			c.fail(alertsYAML, e.URL.Mark, "channel %s: a log has no url", ch.ID)
 		case e.URL == nil && (e.Kind == "slack" || e.Kind == "webhook"):
-			c.fail(alertsYAML, e.ID.Line, "channel %s: url is missing", ch.ID)
+			c.fail(alertsYAML, e.ID.Mark, "channel %s: url is missing", ch.ID)
 		case e.URL != nil:
 			ch.Env, ch.File = string(e.URL.Env), string(e.URL.File)
 			if (ch.Env == "") == (ch.File == "") {
-				c.fail(alertsYAML, e.URL.Line, "channel %s: url: want env or file, one of them", ch.ID)
+				c.fail(alertsYAML, e.URL.Mark, "channel %s: url: want env or file, one of them", ch.ID)
 			}
 			if strings.Contains(ch.Env+ch.File, "://") {
-				c.fail(alertsYAML, e.URL.Line, "channel %s: url: the address itself must not be in this file; name a variable or a file that holds it", ch.ID)
+				c.fail(alertsYAML, e.URL.Mark, "channel %s: url: the address itself must not be in this file; name a variable or a file that holds it", ch.ID)
 			}
 		}
 		switch {
 		case ch.ID == "":
 		case s.channels[ch.ID] != nil:
-			c.fail(alertsYAML, e.ID.Line, "channel %s is listed twice", ch.ID)
+			c.fail(alertsYAML, e.ID.Mark, "channel %s is listed twice", ch.ID)
 		default:
 			s.channels[ch.ID] = ch
 			s.channelList = append(s.channelList, ch)
 		}
 	}
 	if s.findings = string(f.Findings.V); s.findings != "" && s.channels[s.findings] == nil && !c.faulty[alertsYAML] {
-		c.fail(alertsYAML, f.Findings.Line, "findings: channel %q is not in the list above%s", s.findings, near(c, s.findings, s.channels))
+		c.fail(alertsYAML, f.Findings.Mark, "findings: channel %q is not in the list above%s", s.findings, near(c, s.findings, s.channels))
 	}
 	if text := string(f.PublicURL.V); text != "" {
 		if err := checkPublicURL(text); err != nil {
-			c.fail(alertsYAML, f.PublicURL.Line, "public_url: %v", err)
+			c.fail(alertsYAML, f.PublicURL.Mark, "public_url: %v", err)
 		}
 		s.publicURL = strings.TrimSuffix(text, "/")
 	}

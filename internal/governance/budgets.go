@@ -99,7 +99,7 @@ func (s *Snapshot) setBudgets(c *checker, f *budgetsFile) {
 	for i := range f.Budgets {
 		e := &f.Budgets[i]
 		if e.ID.V != "" && listed[e.ID.V] {
-			c.fail(budgetsYAML, e.ID.Line, "budget %s is listed twice", e.ID.V)
+			c.fail(budgetsYAML, e.ID.Mark, "budget %s is listed twice", e.ID.V)
 		}
 		listed[e.ID.V] = true
 		b := &Budget{ID: string(e.ID.V), Name: string(e.Name), Owner: string(e.Owner), For: map[string][]string{}, Period: string(e.Period),
@@ -111,20 +111,20 @@ func (s *Snapshot) setBudgets(c *checker, f *budgetsFile) {
 			for _, v := range values {
 				s.checkValue(c, budgetsYAML, i, v)
 				if v.V != "" && slices.Contains(b.For[dimensionNames[i]], string(v.V)) {
-					c.fail(budgetsYAML, v.Line, "budget %s: %s %s is listed twice", b.ID, dimensionNames[i], v.V)
+					c.fail(budgetsYAML, v.Mark, "budget %s: %s %s is listed twice", b.ID, dimensionNames[i], v.V)
 				}
 				b.For[dimensionNames[i]] = append(b.For[dimensionNames[i]], string(v.V))
 			}
 			if values != nil && len(values) == 0 {
-				c.fail(budgetsYAML, e.ID.Line, "budget %s: no value of %s can be one of none; leave it out", b.ID, dimensionNames[i])
+				c.fail(budgetsYAML, e.ID.Mark, "budget %s: no value of %s can be one of none; leave it out", b.ID, dimensionNames[i])
 			}
 		}
-		if e.AmountUSD.Line != 0 && b.Amount == 0 && !c.faulty[budgetsYAML] {
-			c.fail(budgetsYAML, e.AmountUSD.Line, "budget %s: an amount of nothing", b.ID)
+		if e.AmountUSD.Mark != 0 && b.Amount == 0 && !c.faulty[budgetsYAML] {
+			c.fail(budgetsYAML, e.AmountUSD.Mark, "budget %s: an amount of nothing", b.ID)
 		}
 		b.Soft = soft(c, b.ID, e)
 		if e.Channel.V != "" && s.channels[b.Channel] == nil && !c.unread[alertsYAML] {
-			c.fail(budgetsYAML, e.Channel.Line, "budget %s: channel %q is not in %s%s", b.ID, e.Channel.V, alertsYAML, near(c, b.Channel, s.channels))
+			c.fail(budgetsYAML, e.Channel.Mark, "budget %s: channel %q is not in %s%s", b.ID, e.Channel.V, alertsYAML, near(c, b.Channel, s.channels))
 		}
 		s.budgets = append(s.budgets, b)
 	}
@@ -136,15 +136,15 @@ func soft(c *checker, budget string, e *budgetEntry) []int {
 		return []int{50, 80, 100}
 	}
 	if len(e.Soft) == 0 || len(e.Soft) > maxSoft {
-		c.fail(budgetsYAML, e.ID.Line, "budget %s: soft: want 1 to %d percentages", budget, maxSoft)
+		c.fail(budgetsYAML, e.ID.Mark, "budget %s: soft: want 1 to %d percentages", budget, maxSoft)
 	}
 	var percent []int
 	for i, p := range e.Soft {
 		switch {
 		case p.V < 1 || p.V > maxSoftValue:
-			c.fail(budgetsYAML, p.Line, "budget %s: soft: %d is not a percentage from 1 to %d", budget, p.V, maxSoftValue)
+			c.fail(budgetsYAML, p.Mark, "budget %s: soft: %d is not a percentage from 1 to %d", budget, p.V, maxSoftValue)
 		case i > 0 && p.V <= e.Soft[i-1].V:
-			c.fail(budgetsYAML, p.Line, "budget %s: the percentages of soft must ascend", budget)
+			c.fail(budgetsYAML, p.Mark, "budget %s: the percentages of soft must ascend", budget)
 		}
 		percent = append(percent, int(p.V))
 	}

@@ -51,16 +51,16 @@ type header struct {
 }
 
 // pos is embedded in structs that need the place they start at.
-type pos struct{ Line mark }
+type pos struct{ Mark mark }
 
 // at is a value with its place.
 type at[T any] struct {
 	V    T
-	Line mark
+	Mark mark
 }
 
 func (a *at[T]) place(m mark) any {
-	a.Line = m
+	a.Mark = m
 	return &a.V
 }
 
@@ -297,7 +297,7 @@ func (d *decoder) mapping(n *yaml.Node, structs ...reflect.Value) {
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
 			if f.Anonymous {
-				v.Field(i).FieldByName("Line").SetInt(int64(markOf(n)))
+				v.Field(i).FieldByName("Mark").SetInt(int64(markOf(n)))
 				continue
 			}
 			name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")

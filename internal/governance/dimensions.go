@@ -156,10 +156,10 @@ func (s *Snapshot) setDimensions(c *checker, f *dimensionsFile) {
 			s.required = append(s.required, dimensionNames[i])
 		}
 		if i == useCase && entry.Open {
-			c.fail(dimensionsYAML, entry.Line, "use_case: cannot be open; the use cases are those of estate.yaml")
+			c.fail(dimensionsYAML, entry.Mark, "use_case: cannot be open; the use cases are those of estate.yaml")
 		}
 		if (i == user || i == useCase) && len(entry.Values) > 0 {
-			c.fail(dimensionsYAML, entry.Values[0].ID.Line, "%s: values are not listed here; %s", dimensionNames[i],
+			c.fail(dimensionsYAML, entry.Values[0].ID.Mark, "%s: values are not listed here; %s", dimensionNames[i],
 				map[int]string{user: "users arrive as keyed references", useCase: "the use cases are those of estate.yaml"}[i])
 			continue
 		}
@@ -194,10 +194,10 @@ func (d *dimension) add(c *checker, file, name string, v *valueEntry) {
 			d.canonical[spelling] = value
 		}
 	}
-	register(value, v.ID.Line)
+	register(value, v.ID.Mark)
 	for _, alias := range v.Aliases {
 		if alias.V != "" {
-			register(string(alias.V), alias.Line)
+			register(string(alias.V), alias.Mark)
 		}
 	}
 }
@@ -206,11 +206,11 @@ func (s *Snapshot) setParents(c *checker, i int, v *valueEntry) {
 	value, above := string(v.ID.V), parentOf[i]
 	for j, p := range v.Parents {
 		if above < 0 {
-			c.fail(dimensionsYAML, p.ID.Line, "%s %s: a value of this dimension has no parents", dimensionNames[i], value)
+			c.fail(dimensionsYAML, p.ID.Mark, "%s %s: a value of this dimension has no parents", dimensionNames[i], value)
 			return
 		}
 		if j > 0 && !p.From.V.After(v.Parents[j-1].From.V.Time) {
-			c.fail(dimensionsYAML, p.From.Line, "%s %s: the from dates of parents must ascend", dimensionNames[i], value)
+			c.fail(dimensionsYAML, p.From.Mark, "%s %s: the from dates of parents must ascend", dimensionNames[i], value)
 		}
 		s.checkValue(c, dimensionsYAML, above, p.ID)
 		s.dimensions[i].parents[value] = append(s.dimensions[i].parents[value], parent{p.From.V.Time, string(p.ID.V)})
@@ -230,9 +230,9 @@ func (s *Snapshot) checkValue(c *checker, file string, i int, value at[id]) {
 	}
 	switch canonical, known := d.canonical[string(value.V)]; {
 	case !known && !d.open:
-		c.fail(file, value.Line, "%s %q is not in %s%s", dimensionNames[i], value.V, home, near(c, string(value.V), d.canonical))
+		c.fail(file, value.Mark, "%s %q is not in %s%s", dimensionNames[i], value.V, home, near(c, string(value.V), d.canonical))
 	case known && canonical != string(value.V):
-		c.fail(file, value.Line, "%s %q is an alias; write %s", dimensionNames[i], value.V, canonical)
+		c.fail(file, value.Mark, "%s %q is an alias; write %s", dimensionNames[i], value.V, canonical)
 	}
 }
 

@@ -184,7 +184,7 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 		s.checkValue(c, estateYAML, team, e.Team)
 		s.checkValue(c, estateYAML, project, e.Project)
 		s.checkValue(c, estateYAML, application, e.Application)
-		s.checkParent(c, estateYAML, e.Project.Line, project, u.Project, u.Team)
+		s.checkParent(c, estateYAML, e.Project.Mark, project, u.Project, u.Team)
 		if e.Required != nil {
 			u.Required = nil
 			for _, name := range dimensionNames {
@@ -195,7 +195,7 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 		}
 		for name, reason := range e.SingleEndpoint {
 			if err := new(model).parse(name); err != nil {
-				c.fail(estateYAML, reason.Line, "use case %s: single_endpoint: %v", u.ID, err)
+				c.fail(estateYAML, reason.Mark, "use case %s: single_endpoint: %v", u.ID, err)
 			}
 			if u.SingleEndpoint == nil {
 				u.SingleEndpoint = map[string]string{}
@@ -208,27 +208,27 @@ func (s *Snapshot) setEstate(c *checker, f *estateFile) {
 			d := s.datasets[DatasetID{source.Namespace, source.Name}]
 			switch {
 			case d == nil && source.Kind == "" && !c.faulty[estateYAML]:
-				c.fail(estateYAML, e.Line, "use case %s: source %s %s: kind is missing, and datasets does not say it", u.ID, source.Namespace, source.Name)
+				c.fail(estateYAML, e.Mark, "use case %s: source %s %s: kind is missing, and datasets does not say it", u.ID, source.Namespace, source.Name)
 			case d != nil && source.Kind != "" && source.Kind != d.Kind:
-				c.fail(estateYAML, e.Line, "use case %s: source %s %s is a %s, but datasets says %s", u.ID, source.Namespace, source.Name, source.Kind, d.Kind)
+				c.fail(estateYAML, e.Mark, "use case %s: source %s %s is a %s, but datasets says %s", u.ID, source.Namespace, source.Name, source.Kind, d.Kind)
 			}
 			if d != nil {
 				source.Kind = d.Kind
 				if slices.Index(classifications, u.Classification) < slices.Index(classifications, d.Classification) {
-					c.warn(estateYAML, e.Line, "use case %s is for %s data, but its source %s %s is %s", u.ID, u.Classification, source.Namespace, source.Name, d.Classification)
+					c.warn(estateYAML, e.Mark, "use case %s is for %s data, but its source %s %s is %s", u.ID, u.Classification, source.Namespace, source.Name, d.Classification)
 				}
 			}
 			if listed[source] {
-				c.fail(estateYAML, e.Line, "use case %s: source %s %s is listed twice", u.ID, source.Namespace, source.Name)
+				c.fail(estateYAML, e.Mark, "use case %s: source %s %s is listed twice", u.ID, source.Namespace, source.Name)
 			}
 			listed[source] = true
 			u.Sources = append(u.Sources, source)
 		}
 		switch {
 		case u.Lineage == "required" && len(e.Sources) == 0 && !c.faulty[estateYAML]:
-			c.fail(estateYAML, e.ID.Line, "use case %s: lineage is required, so sources must be listed", u.ID)
+			c.fail(estateYAML, e.ID.Mark, "use case %s: lineage is required, so sources must be listed", u.ID)
 		case u.Lineage == "none" && len(e.Sources) > 0:
-			c.fail(estateYAML, e.ID.Line, "use case %s: lineage is none, but sources are listed", u.ID)
+			c.fail(estateYAML, e.ID.Mark, "use case %s: lineage is none, but sources are listed", u.ID)
 		}
 		if u.ID == "" {
 			continue
@@ -250,22 +250,22 @@ func (s *Snapshot) setDatasets(c *checker, entries []datasetEntry) {
 		e := &entries[i]
 		d := &Dataset{DatasetID: DatasetID{string(e.Namespace), string(e.Name)}, Kind: string(e.Kind), Owner: string(e.Owner), Classification: string(e.Classification)}
 		if strings.Contains(d.Namespace, "|") {
-			c.fail(estateYAML, e.Line, "dataset %s %s: a namespace has no |", d.Namespace, d.Name)
+			c.fail(estateYAML, e.Mark, "dataset %s %s: a namespace has no |", d.Namespace, d.Name)
 		}
 		same := map[DatasetID][]Upstream{}
 		for _, e := range e.Upstream {
 			u := Upstream{DatasetID{string(e.Namespace), string(e.Name)}, e.From.V.Time, e.To.V.Time}
 			switch {
 			case strings.Contains(u.Namespace, "|"):
-				c.fail(estateYAML, e.Line, "dataset %s %s: a namespace has no |", u.Namespace, u.Name)
+				c.fail(estateYAML, e.Mark, "dataset %s %s: a namespace has no |", u.Namespace, u.Name)
 			case u.DatasetID == d.DatasetID && u.Name != "":
-				c.fail(estateYAML, e.Line, "dataset %s %s is listed as its own upstream", d.Namespace, d.Name)
+				c.fail(estateYAML, e.Mark, "dataset %s %s is listed as its own upstream", d.Namespace, d.Name)
 			case !u.To.IsZero() && !u.To.After(u.From):
-				c.fail(estateYAML, e.Line, "dataset %s %s: upstream %s %s: to must be after from", d.Namespace, d.Name, u.Namespace, u.Name)
+				c.fail(estateYAML, e.Mark, "dataset %s %s: upstream %s %s: to must be after from", d.Namespace, d.Name, u.Namespace, u.Name)
 			}
 			for _, other := range same[u.DatasetID] {
 				if (other.To.IsZero() || u.From.Before(other.To)) && (u.To.IsZero() || other.From.Before(u.To)) {
-					c.fail(estateYAML, e.Line, "dataset %s %s: upstream %s %s is listed twice for the same days", d.Namespace, d.Name, u.Namespace, u.Name)
+					c.fail(estateYAML, e.Mark, "dataset %s %s: upstream %s %s is listed twice for the same days", d.Namespace, d.Name, u.Namespace, u.Name)
 					break
 				}
 			}
@@ -275,7 +275,7 @@ func (s *Snapshot) setDatasets(c *checker, entries []datasetEntry) {
 		switch {
 		case d.Namespace == "" || d.Name == "": // reported
 		case s.datasets[d.DatasetID] != nil:
-			c.fail(estateYAML, e.Line, "dataset %s %s is listed twice", d.Namespace, d.Name)
+			c.fail(estateYAML, e.Mark, "dataset %s %s is listed twice", d.Namespace, d.Name)
 		default:
 			s.datasets[d.DatasetID] = d
 			s.datasetList = append(s.datasetList, d)

@@ -36,14 +36,14 @@ func (s *Snapshot) setDetection(c *checker, f *findingsFile) {
 	if f.Dimensions != nil {
 		s.detection.Dimensions = plain(f.Dimensions)
 	}
-	if f.FloorUSD.Line > 0 {
+	if f.FloorUSD.Mark > 0 {
 		if s.detection.Floor = money.Pico(f.FloorUSD.V); s.detection.Floor == 0 {
-			c.fail(findingsYAML, f.FloorUSD.Line, "floor_usd: must be above zero, or every cent is a finding")
+			c.fail(findingsYAML, f.FloorUSD.Mark, "floor_usd: must be above zero, or every cent is a finding")
 		}
 	}
-	if f.DriftPercent.Line > 0 {
+	if f.DriftPercent.Mark > 0 {
 		if s.detection.DriftPercent = f.DriftPercent.V; s.detection.DriftPercent < 1 || s.detection.DriftPercent > 1000 {
-			c.fail(findingsYAML, f.DriftPercent.Line, "drift_percent: must be from 1 to 1000")
+			c.fail(findingsYAML, f.DriftPercent.Mark, "drift_percent: must be from 1 to 1000")
 		}
 	}
 }

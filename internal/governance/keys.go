@@ -218,7 +218,7 @@ func Rekey(keysYAML []byte) (rekeyed []byte, texts map[string]string, err error)
 	for _, key := range f.Keys {
 		text, hash := GenerateKey(string(key.ID.V))
 		if bytes.Count(keysYAML, []byte(key.SHA256.V)) != 1 {
-			return nil, nil, fmt.Errorf("keys.yaml:%d: the hash of key %s is not unique in the file", key.SHA256.Line.line(), key.ID.V)
+			return nil, nil, fmt.Errorf("keys.yaml:%d: the hash of key %s is not unique in the file", key.SHA256.Mark.line(), key.ID.V)
 		}
 		keysYAML = bytes.Replace(keysYAML, []byte(key.SHA256.V), []byte(hash), 1)
 		texts[string(key.ID.V)] = text
@@ -234,9 +234,9 @@ func (s *Snapshot) setKeys(c *checker, f *keysFile) {
 			return
 		}
 		if !hashForm.MatchString(string(given.V)) {
-			c.fail(keysYAML, given.Line, "key %s: %s is not 64 lower-case hex digits", k.ID, name)
+			c.fail(keysYAML, given.Mark, "key %s: %s is not 64 lower-case hex digits", k.ID, name)
 		} else if other, taken := hashes[given.V]; taken {
-			c.fail(keysYAML, given.Line, "key %s: the hash is that of key %s", k.ID, other)
+			c.fail(keysYAML, given.Mark, "key %s: the hash is that of key %s", k.ID, other)
 		} else {
 			hashes[given.V] = id(k.ID)
 			_, _ = hex.Decode(into[:], []byte(given.V)) // the form was checked
@@ -257,38 +257,38 @@ func (s *Snapshot) setKeys(c *checker, f *keysFile) {
 		for j, value := range [...]at[id]{businessUnit: e.BusinessUnit, team: e.Team, project: e.Project, user: e.User, application: e.Application} {
 			s.checkValue(c, keysYAML, j, value)
 		}
-		s.checkParent(c, keysYAML, e.BusinessUnit.Line, team, k.Team, k.BusinessUnit)
-		s.checkParent(c, keysYAML, e.Team.Line, project, k.Project, k.Team)
+		s.checkParent(c, keysYAML, e.BusinessUnit.Mark, team, k.Team, k.BusinessUnit)
+		s.checkParent(c, keysYAML, e.Team.Mark, project, k.Project, k.Team)
 		for _, u := range e.UseCases {
 			s.checkValue(c, keysYAML, useCase, u)
 			k.UseCases = append(k.UseCases, string(u.V))
 		}
 		if len(e.UseCases) == 0 && e.UseCases != nil {
-			c.fail(keysYAML, e.ID.Line, "key %s: use_cases must name at least one", k.ID)
+			c.fail(keysYAML, e.ID.Mark, "key %s: use_cases must name at least one", k.ID)
 		}
 		for _, m := range e.Models {
 			if slices.Contains(k.Models, string(m.V)) && m.V != "" {
-				c.fail(keysYAML, m.Line, "key %s: model %s is listed twice", k.ID, m.V)
+				c.fail(keysYAML, m.Mark, "key %s: model %s is listed twice", k.ID, m.V)
 			}
 			k.Models = append(k.Models, string(m.V))
 		}
 		for _, a := range e.Addresses {
 			if slices.Contains(k.Addresses, a.V.Prefix) && a.V.IsValid() {
-				c.fail(keysYAML, a.Line, "key %s: network %s is listed twice", k.ID, a.V)
+				c.fail(keysYAML, a.Mark, "key %s: network %s is listed twice", k.ID, a.V)
 			}
 			k.Addresses = append(k.Addresses, a.V.Prefix)
 		}
 		for name, empty := range map[string]bool{"models": e.Models != nil && len(e.Models) == 0, "addresses": e.Addresses != nil && len(e.Addresses) == 0} {
 			if empty {
-				c.fail(keysYAML, e.ID.Line, "key %s: %s must list at least one; leave it out to allow all", k.ID, name)
+				c.fail(keysYAML, e.ID.Mark, "key %s: %s must list at least one; leave it out to allow all", k.ID, name)
 			}
 		}
 		switch {
 		case k.ID == "":
 		case !keyForm.MatchString(k.ID):
-			c.fail(keysYAML, e.ID.Line, "key %s: the id of a key is 8 to 32 of a-z and 0-9", k.ID)
+			c.fail(keysYAML, e.ID.Mark, "key %s: the id of a key is 8 to 32 of a-z and 0-9", k.ID)
 		case s.keys[k.ID] != nil:
-			c.fail(keysYAML, e.ID.Line, "key %s: the id is used twice", k.ID)
+			c.fail(keysYAML, e.ID.Mark, "key %s: the id is used twice", k.ID)
 		default:
 			s.keys[k.ID] = k
 			s.keyList = append(s.keyList, k)

@@ -61,13 +61,13 @@ func (s *Snapshot) setLimits(c *checker, f *limitsFile) {
 	for i := range f.Limits {
 		e := &f.Limits[i]
 		if e.ID.V != "" && listed[e.ID.V] {
-			c.fail(limitsYAML, e.ID.Line, "limit %s is listed twice", e.ID.V)
+			c.fail(limitsYAML, e.ID.Mark, "limit %s is listed twice", e.ID.V)
 		}
 		listed[e.ID.V] = true
 		l := &Limit{ID: string(e.ID.V), For: map[string][]string{}, Each: plain(e.Each)}
 		for _, v := range e.For.Key {
 			if _, ok := s.keys[string(v.V)]; !ok && v.V != "" && !c.unread[keysYAML] && !c.faulty[keysYAML] {
-				c.fail(limitsYAML, v.Line, "limit %s: keys.yaml does not name key %s", l.ID, v.V)
+				c.fail(limitsYAML, v.Mark, "limit %s: keys.yaml does not name key %s", l.ID, v.V)
 			}
 			l.For["key"] = append(l.For["key"], string(v.V))
 		}
@@ -82,7 +82,7 @@ func (s *Snapshot) setLimits(c *checker, f *limitsFile) {
 		}
 		for i, name := range l.Each {
 			if slices.Contains(l.Each[:i], name) {
-				c.fail(limitsYAML, e.ID.Line, "limit %s: each names %s twice", l.ID, name)
+				c.fail(limitsYAML, e.ID.Mark, "limit %s: each names %s twice", l.ID, name)
 			}
 		}
 		given := false
@@ -95,16 +95,16 @@ func (s *Snapshot) setLimits(c *checker, f *limitsFile) {
 			{"tokens_per_minute", e.TokensPerMinute, &l.TokensPerMinute},
 			{"concurrent", e.Concurrent, &l.Concurrent},
 		} {
-			if n.from.Line == 0 {
+			if n.from.Mark == 0 {
 				continue
 			}
 			given = true
 			if *n.to = n.from.V; *n.to < 1 || *n.to > maxLimitValue {
-				c.fail(limitsYAML, n.from.Line, "limit %s: %s must be from 1 to %d; to refuse all calls, disable the key", l.ID, n.name, maxLimitValue)
+				c.fail(limitsYAML, n.from.Mark, "limit %s: %s must be from 1 to %d; to refuse all calls, disable the key", l.ID, n.name, maxLimitValue)
 			}
 		}
 		if !given {
-			c.fail(limitsYAML, e.ID.Line, "limit %s limits nothing: say requests_per_minute, tokens_per_minute or concurrent", l.ID)
+			c.fail(limitsYAML, e.ID.Mark, "limit %s limits nothing: say requests_per_minute, tokens_per_minute or concurrent", l.ID)
 		}
 		s.limits = append(s.limits, l)
 	}

@@ -95,7 +95,7 @@ func (l *linter) report(file string, place mark, want, format string, args ...an
 func (l *linter) regulatedWithoutSources() {
 	for i := range l.f.estate.UseCases {
 		if e := &l.f.estate.UseCases[i]; len(e.Regulations) > 0 && len(e.Sources) == 0 {
-			l.report(estateYAML, e.ID.Line, "list the datasets that may feed its prompts under sources, and lineage required or optional",
+			l.report(estateYAML, e.ID.Mark, "list the datasets that may feed its prompts under sources, and lineage required or optional",
 				"use case %s answers to %s and lists no sources", e.ID.V, strings.Join(plain(e.Regulations), ", "))
 		}
 	}
@@ -104,7 +104,7 @@ func (l *linter) regulatedWithoutSources() {
 func (l *linter) estimateMissing() {
 	for i := range l.f.estate.UseCases {
 		if e := &l.f.estate.UseCases[i]; e.EstimateMonthlyUSD == 0 {
-			l.report(estateYAML, e.ID.Line, "write in estimate_monthly_usd what it is expected to cost a month, roughly if need be", "use case %s has no estimate", e.ID.V)
+			l.report(estateYAML, e.ID.Mark, "write in estimate_monthly_usd what it is expected to cost a month, roughly if need be", "use case %s has no estimate", e.ID.V)
 		}
 	}
 }
@@ -124,18 +124,18 @@ func (l *linter) spellings() (list []spelling) {
 			list = append(list, spelling{name, value, dimension, file, place})
 		}
 		for _, alias := range aliases {
-			list = append(list, spelling{string(alias.V), value, dimension, file, alias.Line})
+			list = append(list, spelling{string(alias.V), value, dimension, file, alias.Mark})
 		}
 	}
 	d := &l.f.dimensions.Dimensions
 	for i, entry := range [6]*dimensionEntry{&d.BusinessUnit, &d.Team, &d.Project, &d.User, &d.Application, &d.UseCase} {
 		for _, v := range entry.Values {
-			add(i, dimensionsYAML, string(v.ID.V), string(v.Name), v.Aliases, v.ID.Line)
+			add(i, dimensionsYAML, string(v.ID.V), string(v.Name), v.Aliases, v.ID.Mark)
 		}
 	}
 	for i := range l.f.estate.UseCases {
 		e := &l.f.estate.UseCases[i]
-		add(useCase, estateYAML, string(e.ID.V), string(e.Name), e.Aliases, e.ID.Line)
+		add(useCase, estateYAML, string(e.ID.V), string(e.Name), e.Aliases, e.ID.Mark)
 	}
 	return list
 }
@@ -198,7 +198,7 @@ func (l *linter) budgetMissing() {
 				return len(b.For) == 1 && slices.Contains(b.For[dimensionNames[i]], string(v.ID.V))
 			})
 			if !own {
-				l.report(dimensionsYAML, v.ID.Line, fmt.Sprintf("add one to %s with for: {%s: [%s]}", budgetsYAML, dimensionNames[i], v.ID.V),
+				l.report(dimensionsYAML, v.ID.Mark, fmt.Sprintf("add one to %s with for: {%s: [%s]}", budgetsYAML, dimensionNames[i], v.ID.V),
 					"%s %s has no budget of its own", dimensionNames[i], v.ID.V)
 			}
 		}
@@ -219,7 +219,7 @@ func (l *linter) foreign(f func(*providerEntry)) {
 func (l *linter) dpaMissing() {
 	l.foreign(func(e *providerEntry) {
 		if e.DPA == nil {
-			l.report(registryYAML, e.ID.Line, "name the agreement under dpa, permit it public data only, or write self_hosted: true if the machines are our own",
+			l.report(registryYAML, e.ID.Mark, "name the agreement under dpa, permit it public data only, or write self_hosted: true if the machines are our own",
 				"provider %s may receive %s data and has no data processing agreement", e.ID.V, strings.Join(plain(e.PermittedData), ", "))
 		}
 	})
@@ -228,7 +228,7 @@ func (l *linter) dpaMissing() {
 func (l *linter) dpaUndocumented() {
 	for _, e := range l.f.registry.Providers {
 		if e.DPA != nil && e.DPA.Document == "" {
-			l.report(registryYAML, e.DPA.Line, "write under document where the signed agreement is filed; until then it counts as none",
+			l.report(registryYAML, e.DPA.Mark, "write under document where the signed agreement is filed; until then it counts as none",
 				"provider %s is said to have a data processing agreement, and no document is named", e.ID.V)
 		}
 	}
@@ -237,7 +237,7 @@ func (l *linter) dpaUndocumented() {
 func (l *linter) dpaExpired() {
 	for _, e := range l.f.registry.Providers {
 		if e.DPA != nil && !l.at.Before(e.DPA.Expires.V.Time) {
-			l.report(registryYAML, e.DPA.Expires.Line, "renew it and write the new document and date, or take the provider out of the routes",
+			l.report(registryYAML, e.DPA.Expires.Mark, "renew it and write the new document and date, or take the provider out of the routes",
 				"the data processing agreement with %s no longer holds since %s", e.ID.V, e.DPA.Expires.V.Format(time.DateOnly))
 		}
 	}
@@ -249,7 +249,7 @@ func (l *linter) dpaExpiring() {
 			continue
 		}
 		if days := int(e.DPA.Expires.V.Sub(l.at).Hours() / 24); days <= expiringDays {
-			l.report(registryYAML, e.DPA.Expires.Line, "renew it before that day",
+			l.report(registryYAML, e.DPA.Expires.Mark, "renew it before that day",
 				"the data processing agreement with %s ends in %d days, on %s", e.ID.V, days, e.DPA.Expires.V.Format(time.DateOnly))
 		}
 	}
@@ -264,12 +264,12 @@ func (l *linter) reviewOverdue() {
 		due := e.LastReview.V.AddDate(0, reviewMonths[e.ReviewEvery], 0)
 		switch {
 		case e.ReviewEvery == "":
-			l.report(registryYAML, e.ID.Line, "say in review_every how often it is reviewed, such as P3M, and in last_review when it was",
+			l.report(registryYAML, e.ID.Mark, "say in review_every how often it is reviewed, such as P3M, and in last_review when it was",
 				"nobody said how often provider %s is reviewed", e.ID.V)
-		case e.LastReview.Line == 0:
-			l.report(registryYAML, e.ID.Line, want, "provider %s of %s was never reviewed", e.ID.V, e.Owner)
+		case e.LastReview.Mark == 0:
+			l.report(registryYAML, e.ID.Mark, want, "provider %s of %s was never reviewed", e.ID.V, e.Owner)
 		case !l.at.Before(due):
-			l.report(registryYAML, e.LastReview.Line, want, "the review of provider %s by %s was due on %s", e.ID.V, e.Owner, due.Format(time.DateOnly))
+			l.report(registryYAML, e.LastReview.Mark, want, "the review of provider %s by %s was due on %s", e.ID.V, e.Owner, due.Format(time.DateOnly))
 		}
 	}
 }
@@ -297,7 +297,7 @@ func (l *linter) routeContradiction() {
 			p := l.s.providers[l.s.endpoints[string(name.V)].Provider]
 			for _, u := range decided {
 				if !slices.Contains(p.PermittedData, u.Classification) {
-					l.report(routingYAML, name.Line, "take the endpoint out of the rule, or the use case into a rule of its own; permitted_data in "+registryYAML+" is for whoever signed the terms",
+					l.report(routingYAML, name.Mark, "take the endpoint out of the rule, or the use case into a rule of its own; permitted_data in "+registryYAML+" is for whoever signed the terms",
 						"rule %s may send the %s data of use case %s to %s, but provider %s is not permitted such data", e.ID.V, u.Classification, u.ID, name.V, p.ID)
 				}
 			}
@@ -324,13 +324,13 @@ func (l *linter) routeUnreachable() {
 		}
 		// The default rule is for what is not there yet.
 		if len(e.UseCases) > 0 && !slices.ContainsFunc(decided, func(u *UseCase) bool { return served[u.ID] }) {
-			l.report(routingYAML, e.ID.Line, "give a key one of its use cases, or take the rule out", "rule %s is for use cases that no valid key may serve", e.ID.V)
+			l.report(routingYAML, e.ID.Mark, "give a key one of its use cases, or take the rule out", "rule %s is for use cases that no valid key may serve", e.ID.V)
 		}
 	})
 	for _, p := range l.f.registry.Providers {
 		for _, e := range p.Endpoints {
 			if !listed[e.ID.V] {
-				l.report(registryYAML, e.ID.Line, "list it in a rule of "+routingYAML+", or take it out", "endpoint %s is in no rule", e.ID.V)
+				l.report(registryYAML, e.ID.Mark, "list it in a rule of "+routingYAML+", or take it out", "endpoint %s is in no rule", e.ID.V)
 			}
 		}
 	}
@@ -348,7 +348,7 @@ func (l *linter) keyMixedWorkloads() {
 			by[u.Workload] = append(by[u.Workload], u.ID)
 		}
 		if len(by) > 1 {
-			l.report(keysYAML, e.ID.Line, "make a key for each", "key %s serves batch (%s) and interactive (%s) use cases", e.ID.V,
+			l.report(keysYAML, e.ID.Mark, "make a key for each", "key %s serves batch (%s) and interactive (%s) use cases", e.ID.V,
 				strings.Join(by["batch"], ", "), strings.Join(by["interactive"], ", "))
 		}
 	}

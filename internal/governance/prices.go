@@ -151,7 +151,7 @@ func (s *Snapshot) setPrices(c *checker, f *pricesFile) {
 	for i := range f.Groups {
 		g := &f.Groups[i]
 		if g.Provider.V != "" && s.providers[string(g.Provider.V)] == nil && !c.unread[registryYAML] {
-			c.fail(pricesYAML, g.Provider.Line, "provider %q is not in %s%s", g.Provider.V, registryYAML, near(c, string(g.Provider.V), s.providers))
+			c.fail(pricesYAML, g.Provider.Mark, "provider %q is not in %s%s", g.Provider.V, registryYAML, near(c, string(g.Provider.V), s.providers))
 		}
 		for j := range g.Models {
 			b.add(g, &g.Models[j])
@@ -189,34 +189,34 @@ func (b *bookBuilder) add(g *priceGroup, m *pricedModel) {
 	for _, name := range names {
 		key := [2]string{provider, string(name.V)}
 		if head, known := b.heads[key]; known && head != string(m.Model.V) {
-			b.fail(pricesYAML, name.Line, "%s: %s is already priced as %s", provider, name.V, head)
+			b.fail(pricesYAML, name.Mark, "%s: %s is already priced as %s", provider, name.V, head)
 			return
 		}
 		b.heads[key] = string(m.Model.V)
 	}
 	if m.Free {
 		if len(m.Prices) > 0 {
-			b.fail(pricesYAML, m.Prices[0].Line, "%s: a free model has no prices", m.Model.V)
+			b.fail(pricesYAML, m.Prices[0].Mark, "%s: a free model has no prices", m.Model.V)
 			return
 		}
-		b.addBand(g, names, &priceEntry{pos: pos{m.Model.Line}}, true)
+		b.addBand(g, names, &priceEntry{pos: pos{m.Model.Mark}}, true)
 		return
 	}
 	if len(m.Prices) == 0 && !b.faulty[pricesYAML] {
-		b.fail(pricesYAML, m.Model.Line, "%s: has no prices; write free: true if calls cost nothing", m.Model.V)
+		b.fail(pricesYAML, m.Model.Mark, "%s: has no prices; write free: true if calls cost nothing", m.Model.V)
 	}
 	for i := range m.Prices {
 		e := &m.Prices[i]
 		for class, rate := range e.USD {
 			if err := new(id).parse(class); err != nil {
-				b.fail(pricesYAML, rate.Line, "token class: %v", err)
+				b.fail(pricesYAML, rate.Mark, "token class: %v", err)
 			}
 			if rate.V > unlikely*1e6 {
-				b.warn(pricesYAML, rate.Line, "%s: %s dollars per million tokens of %s: is the unit right?", m.Model.V, money.Rate(rate.V).PerMillion(), class)
+				b.warn(pricesYAML, rate.Mark, "%s: %s dollars per million tokens of %s: is the unit right?", m.Model.V, money.Rate(rate.V).PerMillion(), class)
 			}
 		}
 		if len(e.USD) == 0 && e.USD != nil {
-			b.fail(pricesYAML, e.Line, "%s: no prices in usd", m.Model.V)
+			b.fail(pricesYAML, e.Mark, "%s: no prices in usd", m.Model.V)
 		}
 		b.addBand(g, names, e, false)
 	}
@@ -226,10 +226,10 @@ func (b *bookBuilder) addBand(g *priceGroup, names []at[model], e *priceEntry, f
 	head := cardKey{string(g.Provider.V), string(names[0].V), string(e.Region), string(e.Tier)}
 	place := priceID(head, e.Above, "", g.From.V.Time)
 	if line, twice := b.lines[place]; twice {
-		b.fail(pricesYAML, e.Line, "%s: the same tier, region, band and day are already priced in line %d", head.model, line.line())
+		b.fail(pricesYAML, e.Mark, "%s: the same tier, region, band and day are already priced in line %d", head.model, line.line())
 		return
 	}
-	b.lines[place] = e.Line
+	b.lines[place] = e.Mark
 	prices := []classPrice{}
 	if free {
 		prices = append(prices, classPrice{"", Price{ID: priceID(head, 0, "free", g.From.V.Time), Source: string(g.Source)}})
@@ -304,7 +304,7 @@ func (s *Snapshot) warnUnpriced(c *checker, f *registryFile) {
 					s.prices[cardKey{string(p.ID.V), string(m.V), "", standardTier}] != nil ||
 					s.prices[cardKey{string(p.ID.V), string(m.V), "", ""}] != nil
 				if !priced {
-					c.warn(registryYAML, m.Line, "endpoint %s serves %s, which has no price in %s: its calls will be unpriced", e.ID.V, m.V, pricesYAML)
+					c.warn(registryYAML, m.Mark, "endpoint %s serves %s, which has no price in %s: its calls will be unpriced", e.ID.V, m.V, pricesYAML)
 				}
 			}
 		}

@@ -171,9 +171,9 @@ func (s *Snapshot) setRegistry(c *checker, f *registryFile) {
 		switch {
 		case p.ID == "":
 		case slices.Contains(reserved, p.ID):
-			c.fail(registryYAML, e.ID.Line, "provider %s: the proxy uses the path /%s itself", p.ID, p.ID)
+			c.fail(registryYAML, e.ID.Mark, "provider %s: the proxy uses the path /%s itself", p.ID, p.ID)
 		case s.providers[p.ID] != nil:
-			c.fail(registryYAML, e.ID.Line, "provider %s is defined twice", p.ID)
+			c.fail(registryYAML, e.ID.Mark, "provider %s is defined twice", p.ID)
 		default:
 			s.providers[p.ID] = p
 			s.providerList = append(s.providerList, p)
@@ -194,38 +194,38 @@ func (s *Snapshot) addEndpoint(c *checker, p *Provider, e *endpointEntry) {
 	checkURL(c, "base_url", e.BaseURL)
 	checkURL(c, "egress_proxy", e.EgressProxy)
 	if path := string(e.APIPath.V); path != "" && !cleanPath(path) {
-		c.fail(registryYAML, e.APIPath.Line, "api_path: %q is not a path such as /v1beta/openai", path)
+		c.fail(registryYAML, e.APIPath.Mark, "api_path: %q is not a path such as /v1beta/openai", path)
 	}
 	switch {
 	case e.Formats != nil && len(e.Formats) == 0:
-		c.fail(registryYAML, e.ID.Line, "endpoint %s speaks no format", ep.ID)
+		c.fail(registryYAML, e.ID.Mark, "endpoint %s speaks no format", ep.ID)
 	case len(slices.Compact(slices.Sorted(slices.Values(e.Formats)))) < len(e.Formats):
-		c.fail(registryYAML, e.ID.Line, "endpoint %s: a format is listed twice", ep.ID)
+		c.fail(registryYAML, e.ID.Mark, "endpoint %s: a format is listed twice", ep.ID)
 	}
 	for _, m := range e.Models {
 		if _, twice := ep.Models[string(m.V)]; twice {
-			c.fail(registryYAML, m.Line, "endpoint %s: model %s is listed twice", ep.ID, m.V)
+			c.fail(registryYAML, m.Mark, "endpoint %s: model %s is listed twice", ep.ID, m.V)
 		}
 		ep.Models[string(m.V)] = string(m.V)
 	}
 	for from, to := range e.Renames {
 		if _, twice := ep.Models[from]; twice || from == anyModel {
-			c.fail(registryYAML, to.Line, "endpoint %s: model %s cannot be renamed: it is served under its own name", ep.ID, from)
+			c.fail(registryYAML, to.Mark, "endpoint %s: model %s cannot be renamed: it is served under its own name", ep.ID, from)
 		} else if err := new(model).parse(from); err != nil {
-			c.fail(registryYAML, to.Line, "endpoint %s: renames: %v", ep.ID, err)
+			c.fail(registryYAML, to.Mark, "endpoint %s: renames: %v", ep.ID, err)
 		}
 		ep.Models[from] = string(to.V)
 	}
 	if slices.Contains(ep.Formats, "openai.chat") && !ep.IncludeUsage {
-		c.warn(registryYAML, e.ID.Line, "endpoint %s speaks openai.chat without include_usage: its streamed answers will have no usage and no cost", ep.ID)
+		c.warn(registryYAML, e.ID.Mark, "endpoint %s speaks openai.chat without include_usage: its streamed answers will have no usage and no cost", ep.ID)
 	}
 	switch {
 	case ep.ID == "":
 		return
 	case len(ep.Models) == 0 && !c.faulty[registryYAML]:
-		c.fail(registryYAML, e.ID.Line, "endpoint %s serves no model; name them, or \"*\" for any", ep.ID)
+		c.fail(registryYAML, e.ID.Mark, "endpoint %s serves no model; name them, or \"*\" for any", ep.ID)
 	case s.endpoints[ep.ID] != nil:
-		c.fail(registryYAML, e.ID.Line, "endpoint %s is defined twice", ep.ID)
+		c.fail(registryYAML, e.ID.Mark, "endpoint %s is defined twice", ep.ID)
 		return
 	}
 	s.endpoints[ep.ID] = ep
@@ -237,7 +237,7 @@ func credential(c *checker, e *credentialEntry) Credential {
 		return Credential{}
 	}
 	if (e.Env == "") == (e.File == "") {
-		c.fail(registryYAML, e.Line, "credential: want either env or file")
+		c.fail(registryYAML, e.Mark, "credential: want either env or file")
 	}
 	return Credential{string(e.Env), string(e.File), string(e.Header)}
 }
@@ -251,13 +251,13 @@ func checkURL(c *checker, key string, value at[text]) {
 	u, err := url.Parse(string(value.V))
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
-		c.fail(registryYAML, value.Line, "%s: %q is not an address such as https://api.example.com", key, value.V)
+		c.fail(registryYAML, value.Mark, "%s: %q is not an address such as https://api.example.com", key, value.V)
 	case u.User != nil:
-		c.fail(registryYAML, value.Line, "%s: an address here has no user name or password", key)
+		c.fail(registryYAML, value.Mark, "%s: an address here has no user name or password", key)
 	case u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(string(value.V), "?") || strings.HasSuffix(string(value.V), "#"):
-		c.fail(registryYAML, value.Line, "%s: %q has a query or fragment", key, value.V)
+		c.fail(registryYAML, value.Mark, "%s: %q has a query or fragment", key, value.V)
 	case u.Path != "" && !cleanPath(u.Path):
-		c.fail(registryYAML, value.Line, "%s: the path of %q must not end in a slash or hold empty or dot segments", key, value.V)
+		c.fail(registryYAML, value.Mark, "%s: the path of %q must not end in a slash or hold empty or dot segments", key, value.V)
 	}
 }
 

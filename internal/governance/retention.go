@@ -65,25 +65,25 @@ func (s *Snapshot) setRetention(c *checker, f *retentionFile, given bool) {
 		class := &RetentionClass{ID: string(e.ID.V), Owner: string(e.Owner), Basis: plain(e.Basis),
 			MinDays: int(e.MinDays.V), MaxDays: int(e.MaxDays.V), HotDays: int(e.HotDays.V)}
 		if _, listed := s.RetentionClass(class.ID); listed {
-			c.fail(retentionYAML, e.ID.Line, "class %s is listed twice", class.ID)
+			c.fail(retentionYAML, e.ID.Mark, "class %s is listed twice", class.ID)
 		}
 		s.retentionClasses = append(s.retentionClasses, class)
 		if e.Basis != nil && len(e.Basis) == 0 {
-			c.fail(retentionYAML, e.ID.Line, "class %s: a period without a basis is nobody's decision; name one", class.ID)
+			c.fail(retentionYAML, e.ID.Mark, "class %s: a period without a basis is nobody's decision; name one", class.ID)
 		}
-		if e.MaxDays.Line == 0 {
+		if e.MaxDays.Mark == 0 {
 			continue // reported as missing
 		}
 		switch {
 		case e.MaxDays.V == 0 || e.MaxDays.V > longestDays:
-			c.fail(retentionYAML, e.MaxDays.Line, "class %s: max_days is from 1 to %d", class.ID, longestDays)
+			c.fail(retentionYAML, e.MaxDays.Mark, "class %s: max_days is from 1 to %d", class.ID, longestDays)
 		case e.MinDays.V > e.MaxDays.V:
-			c.fail(retentionYAML, e.MinDays.Line, "class %s: min_days %d is over max_days %d", class.ID, e.MinDays.V, e.MaxDays.V)
+			c.fail(retentionYAML, e.MinDays.Mark, "class %s: min_days %d is over max_days %d", class.ID, e.MinDays.V, e.MaxDays.V)
 		case e.HotDays.V > e.MaxDays.V:
-			c.fail(retentionYAML, e.HotDays.Line, "class %s: hot_days %d is over max_days %d", class.ID, e.HotDays.V, e.MaxDays.V)
+			c.fail(retentionYAML, e.HotDays.Mark, "class %s: hot_days %d is over max_days %d", class.ID, e.HotDays.V, e.MaxDays.V)
 		}
-		if e.HotDays.Line > 0 && e.HotDays.V == 0 {
-			c.fail(retentionYAML, e.HotDays.Line, "class %s: hot_days is at least 1: a day is exported after its end", class.ID)
+		if e.HotDays.Mark > 0 && e.HotDays.V == 0 {
+			c.fail(retentionYAML, e.HotDays.Mark, "class %s: hot_days is at least 1: a day is exported after its end", class.ID)
 		}
 	}
 	if _, listed := s.RetentionClass(standardClass); !listed && !c.unread[retentionYAML] && !c.faulty[retentionYAML] {
@@ -100,5 +100,5 @@ func (s *Snapshot) checkRetentionClass(c *checker, class at[id]) {
 	for _, known := range s.retentionClasses {
 		ids = append(ids, known.ID)
 	}
-	c.fail(estateYAML, class.Line, "retention_class: %q is not one of %s", class.V, strings.Join(ids, ", "))
+	c.fail(estateYAML, class.Mark, "retention_class: %q is not one of %s", class.V, strings.Join(ids, ", "))
 }

@@ -182,14 +182,14 @@ func (s *Snapshot) setRouting(c *checker, f *routingFile) {
 		s.fallback = s.newRule(c, f.Default, ids)
 		s.noUseCase = s.fallback.sentences("A call without a use case")
 		if len(f.Default.UseCases) > 0 {
-			c.fail(routingYAML, f.Default.UseCases[0].Line, "the default rule names no use cases")
+			c.fail(routingYAML, f.Default.UseCases[0].Mark, "the default rule names no use cases")
 		}
 	}
 	for i := range f.Rules {
 		e := &f.Rules[i]
 		r := s.newRule(c, e, ids)
 		if len(e.UseCases) == 0 && !c.faulty[routingYAML] {
-			c.fail(routingYAML, e.ID.Line, "rule %s names no use case", e.ID.V)
+			c.fail(routingYAML, e.ID.Mark, "rule %s names no use case", e.ID.V)
 		}
 		for _, name := range e.UseCases {
 			s.checkValue(c, routingYAML, useCase, name)
@@ -198,7 +198,7 @@ func (s *Snapshot) setRouting(c *checker, f *routingFile) {
 				continue
 			}
 			if u.rule != nil {
-				c.fail(routingYAML, name.Line, "use case %s is already decided by rule %s", u.ID, u.rule.id)
+				c.fail(routingYAML, name.Mark, "use case %s is already decided by rule %s", u.ID, u.rule.id)
 				continue
 			}
 			u.rule = r
@@ -227,14 +227,14 @@ func (s *Snapshot) setRouting(c *checker, f *routingFile) {
 func (s *Snapshot) newRule(c *checker, e *ruleEntry, ids map[id]bool) *rule {
 	r := &rule{id: string(e.ID.V)}
 	if e.ID.V != "" && ids[e.ID.V] {
-		c.fail(routingYAML, e.ID.Line, "rule %s is defined twice", r.id)
+		c.fail(routingYAML, e.ID.Mark, "rule %s is defined twice", r.id)
 	}
 	ids[e.ID.V] = true
 	switch {
 	case e.Endpoints != nil && len(e.Endpoints) == 0:
-		c.fail(routingYAML, e.ID.Line, "rule %s lists no endpoint", r.id)
+		c.fail(routingYAML, e.ID.Mark, "rule %s lists no endpoint", r.id)
 	case len(e.Endpoints) > maxEndpoints:
-		c.fail(routingYAML, e.ID.Line, "rule %s lists %d endpoints; at most %d", r.id, len(e.Endpoints), maxEndpoints)
+		c.fail(routingYAML, e.ID.Mark, "rule %s lists %d endpoints; at most %d", r.id, len(e.Endpoints), maxEndpoints)
 		return r
 	}
 	for _, name := range e.Endpoints {
@@ -242,9 +242,9 @@ func (s *Snapshot) newRule(c *checker, e *ruleEntry, ids map[id]bool) *rule {
 		switch {
 		case name.V == "" || !ok && c.unread[registryYAML]:
 		case !ok:
-			c.fail(routingYAML, name.Line, "endpoint %q is not in %s%s", name.V, registryYAML, near(c, string(name.V), s.endpoints))
+			c.fail(routingYAML, name.Mark, "endpoint %q is not in %s%s", name.V, registryYAML, near(c, string(name.V), s.endpoints))
 		case slices.Contains(r.endpoints, endpoint):
-			c.fail(routingYAML, name.Line, "rule %s lists endpoint %s twice", r.id, name.V)
+			c.fail(routingYAML, name.Mark, "rule %s lists endpoint %s twice", r.id, name.V)
 		default:
 			r.endpoints = append(r.endpoints, endpoint)
 		}
@@ -253,7 +253,7 @@ func (s *Snapshot) newRule(c *checker, e *ruleEntry, ids map[id]bool) *rule {
 		c.choices += 4 * len(endpoint.Models) // formats
 	}
 	if c.choices > maxChoices {
-		c.fail(routingYAML, e.ID.Line, "rule %s: all rules up to here have over %d combinations of format and model", r.id, maxChoices)
+		c.fail(routingYAML, e.ID.Mark, "rule %s: all rules up to here have over %d combinations of format and model", r.id, maxChoices)
 		return r
 	}
 	r.workOut()
