@@ -30,9 +30,18 @@ type circuit struct {
 	mu       sync.Mutex
 	failures int           // in a row
 	until    int64         // Unix nanoseconds: it rests, or a probe is under way; 0: closed
-	rest     time.Duration // the last one; 0: it was a pause that the provider asked for
-	asked    bool          // by the provider
+	rest     time.Duration // the last one after failures
+	why      waiting       // until then
 }
+
+// waiting is why no call goes to an endpoint until a time.
+type waiting int
+
+const (
+	failing waiting = iota // it failed
+	paused                 // the provider asked for it
+	probing                // one call finds out
+)
 
 // circuits are those of all endpoints that were called, by id.
 type circuits struct{ of sync.Map }
@@ -67,14 +76,17 @@ func (c *circuit) resting(now int64) string {
 		return ""
 	}
 	wait := strconv.FormatInt((c.until-now+int64(time.Second)-1)/int64(time.Second), 10)
-	if c.asked {
+	switch c.why {
+	case paused:
 		return "asked for a pause, of which " + wait + " s are left"
+	case probing:
+		return "rests while one call finds out whether it is well"
 	}
 	return "rests after " + strconv.Itoa(c.failures) + " failures in a row, for " + wait + " s"
 }
 
-// enter says that a call goes there. Of several when the rest is over only the
-// first may: it is the probe.
+// enter says that a call goes there. Of several when a rest after failures is
+// over only the first may: it is the probe. A pause just ends.
 func (c *circuit) enter(now int64) bool {
 	if !c.trouble.Load() {
 		return true
@@ -86,8 +98,12 @@ func (c *circuit) enter(now int64) bool {
 		return true
 	case now < c.until:
 		return false
+	case c.why == paused && c.failures < failuresToOpen:
+		c.until = 0
+		c.trouble.Store(c.failures > 0)
+		return true
 	}
-	c.until, c.asked = now+int64(probeTime), false
+	c.until, c.why = now+int64(probeTime), probing
 	return true
 }
 
@@ -98,7 +114,7 @@ func (c *circuit) succeeded() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.failures, c.until, c.rest, c.asked = 0, 0, 0, false
+	c.failures, c.until, c.rest = 0, 0, 0
 	c.trouble.Store(false)
 }
 
@@ -112,7 +128,7 @@ func (c *circuit) failed(now int64) {
 	c.rest = min(max(2*c.rest, shortestRest), longestRest)
 	// A tenth earlier or later, so that the proxies do not probe together.
 	spread := int64(c.rest) / 10
-	c.until, c.asked = now+int64(c.rest)-spread+rand.Int64N(2*spread), false
+	c.until, c.why = now+int64(c.rest)-spread+rand.Int64N(2*spread), failing
 }
 
 // pause is what a provider asks for with Retry-After.
@@ -124,7 +140,7 @@ func (c *circuit) pause(now int64, wait time.Duration) {
 	defer c.mu.Unlock()
 	c.trouble.Store(true)
 	if until := now + int64(min(wait, longestRest)); until > c.until {
-		c.until, c.asked = until, true
+		c.until, c.why = until, paused
 	}
 }
 
@@ -178,7 +194,7 @@ func (c *call) steer() {
 		circuit := c.plan.upstreams[e].circuit
 		why := circuit.resting(now)
 		if why == "" && len(ready) == 0 && !circuit.enter(now) {
-			why = "rests while one call finds out whether it is well"
+			why = circuit.resting(now) // another call was the first
 		}
 		if why == "" {
 			ready = append(ready, e)

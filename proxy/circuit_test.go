@@ -69,6 +69,16 @@ func TestCircuitStates(t *testing.T) {
 }
 
 func TestCircuitOneProbe(t *testing.T) {
+	var paused circuit // after a pause everybody may go
+	paused.pause(0, 7*time.Second)
+	if why := paused.resting(int64(6 * time.Second)); why != "asked for a pause, of which 1 s are left" {
+		t.Errorf("in a pause: %q", why)
+	}
+	for range 2 {
+		if now := int64(8 * time.Second); !paused.enter(now) || paused.resting(now) != "" {
+			t.Error("after a pause a call may not enter")
+		}
+	}
 	var c circuit
 	for range failuresToOpen {
 		c.failed(0)
@@ -84,6 +94,9 @@ func TestCircuitOneProbe(t *testing.T) {
 	}
 	if all.Wait(); entered.Load() != 1 {
 		t.Errorf("%d probes", entered.Load())
+	}
+	if why := c.resting(int64(time.Minute)); why != "rests while one call finds out whether it is well" {
+		t.Errorf("while there is a probe: %q", why)
 	}
 }
 
