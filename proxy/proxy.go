@@ -9,8 +9,9 @@
 //
 // The files follow a call's way: head.go reads the request's header, call.go
 // admits the call, attribution.go says who pays, sources.go which datasets fed
-// the prompt, attempt.go calls endpoints until one serves, whole.go and stream.go pass its answer on, record.go makes
-// the event of it.
+// the prompt, limit.go what it may use of limits, circuit.go leaves out
+// endpoints that rest, attempt.go calls the others until one serves, whole.go
+// and stream.go pass its answer on, record.go makes the event of it.
 //
 // # What is changed
 //
@@ -22,7 +23,8 @@
 // they came, in their order and case.
 //
 // To the client: hop-by-hop headers (removed), Ledger-Request-Id and
-// Ledger-Endpoint (added), the chunk that carries only the usage of a stream
+// Ledger-Endpoint (added), RateLimit and RateLimit-Policy (added where a limit
+// of requests or tokens counts the call), the chunk that carries only the usage of a stream
 // whose client did not ask for it (removed; the other chunks then carry
 // "usage": null). Header names keep their case, Server, Content-Type and
 // Content-Length come first.

@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ledgerline/ledgerline/ingest"
-	"github.com/ledgerline/ledgerline/internal/clickhouse"
 	"github.com/ledgerline/ledgerline/internal/embedded"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/kafka"
@@ -58,19 +57,12 @@ func (b *ingestBench) run(ctx context.Context, out, progress io.Writer) error {
 		return err
 	}
 	defer broker.Close()
-	store, err := embedded.StartClickHouse(ctx, embedded.ClickHouseOptions{Dir: filepath.Join(dir, "clickhouse"), Progress: fetchProgress(progress), Logger: quiet})
+	store, db, err := openBenchStore(ctx, dir, progress)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	db, err := clickhouse.Open(ctx, embeddedClickHouse(store), quiet)
-	if err != nil {
-		return err
-	}
 	defer db.Close()
-	if _, err := db.Migrate(ctx); err != nil {
-		return err
-	}
 	if err := engines.ensureTopics(ctx, cfg, quiet); err != nil {
 		return err
 	}

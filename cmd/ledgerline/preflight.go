@@ -264,7 +264,7 @@ func (p *preflight) read(ctx context.Context, id string) (*record, error) {
 		select {
 		case <-ctx.Done():
 			return nil, errors.Join(fmt.Errorf("the record is not in the store after %s", p.wait), err)
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(time.Second): // each look is an audited reading
 		}
 	}
 }
