@@ -172,10 +172,10 @@ func (d *Derived) attempt(ev *event.Event, snap *governance.Snapshot, i int) err
 	}
 	d.Input, d.Output, d.Reasoning = told(d.Input, u.Input), told(d.Output, u.Output), told(d.Reasoning, u.Reasoning)
 	base.Tier = tier(cmp.Or(u.Tier, a.Tier)) // the usage object is the nearest to the bill
-	key := governance.PriceKey{
+	rates := snap.Rates(governance.PriceKey{
 		Provider: base.Provider, Model: base.Model, Region: base.Region, Tier: base.Tier, ContextTokens: max(u.Input, 0),
 		At: priceTime(ev, a),
-	}
+	})
 	first := len(d.Entries)
 	for _, line := range u.Lines {
 		// A class told as zero bought nothing; the event keeps the fact. Input and output stay, so that a call that was told to
@@ -183,7 +183,7 @@ func (d *Derived) attempt(ev *event.Event, snap *governance.Snapshot, i int) err
 		if line.Tokens == 0 && line.Class != usage.Input && line.Class != usage.Output {
 			continue
 		}
-		if err := d.line(base, snap, key, string(line.Class), line.Tokens); err != nil {
+		if err := d.line(base, rates, string(line.Class), line.Tokens); err != nil {
 			return err
 		}
 	}
@@ -193,7 +193,7 @@ func (d *Derived) attempt(ev *event.Event, snap *governance.Snapshot, i int) err
 				return errors.New("a counter has the name of a token class")
 			}
 		}
-		if err := d.line(base, snap, key, c.Name, c.Count); err != nil {
+		if err := d.line(base, rates, c.Name, c.Count); err != nil {
 			return err
 		}
 	}
@@ -204,15 +204,17 @@ func (d *Derived) attempt(ev *event.Event, snap *governance.Snapshot, i int) err
 }
 
 // line adds the entry of a quantity that was told.
-func (d *Derived) line(e Entry, snap *governance.Snapshot, key governance.PriceKey, class string, quantity int64) error {
+func (d *Derived) line(e Entry, rates governance.Rates, class string, quantity int64) error {
 	e.Class, e.Quantity, e.Status = class, known(quantity), Unpriced
-	key.Class = class
-	if price, ok := snap.Price(key); ok {
-		cost, err := price.Rate.Cost(quantity)
-		if err != nil {
-			return fmt.Errorf("class %s: %w", class, err)
+	cost, price, priced, err := rates.Cost(class, quantity)
+	if err != nil {
+		return fmt.Errorf("class %s: %w", class, err)
+	}
+	if priced {
+		e.Cost, e.Status = known(int64(cost)), Exact
+		if price.ID != "" { // not there: nothing was bought, at whatever price
+			e.Rate, e.PriceID = known(int64(price.Rate)), price.ID
 		}
-		e.Rate, e.Cost, e.PriceID, e.Status = known(int64(price.Rate)), known(int64(cost)), price.ID, Exact
 		switch {
 		case price.Rate == 0:
 			e.Status = Free
@@ -221,8 +223,6 @@ func (d *Derived) line(e Entry, snap *governance.Snapshot, key governance.PriceK
 		case e.UsageSource != string(event.UsageProvider):
 			e.Status = Estimated
 		}
-	} else if quantity == 0 { // nothing costs nothing, whatever the price
-		e.Cost, e.Status = known(0), Free
 	}
 	d.Entries = append(d.Entries, e)
 	return nil

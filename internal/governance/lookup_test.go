@@ -427,6 +427,37 @@ func TestPriceUnit(t *testing.T) {
 	}
 }
 
+// What a call will cost at most, before it is made: by the same book.
+func TestEstimate(t *testing.T) {
+	s := mustBuild(t, folder(t, "testdata/base"))
+	const unknown = "unknown"
+	for _, tt := range []struct {
+		what, model, region, tier string
+		input, output             int64
+		at, want                  string
+	}{
+		{"input and output", "small", "us", "", 1000, 500, "2026-06-01T00:00:00Z", "0.001250000000"},
+		{"no output", "small", "us", "", 1000, 0, "2026-06-01T00:00:00Z", "0.000250000000"},
+		{"the region's own price", "small", "eu", "", 1000, 500, "2026-06-01T00:00:00Z", "0.001375000000"},
+		{"the band of large requests", "small", "us", "", 200_001, 1, "2026-06-01T00:00:00Z", "0.100003500000"},
+		{"another tier", "small", "us", "batch", 1000, 500, "2026-06-01T00:00:00Z", "0.000625000000"},
+		{"free", "large", "us", "", 1000, 500, "2026-06-01T00:00:00Z", "0.000000000000"},
+		{"an unknown tier", "small", "us", "flex", 1000, 500, "2026-06-01T00:00:00Z", unknown},
+		{"an unknown model", "smaller", "us", "", 1000, 500, "2026-06-01T00:00:00Z", unknown},
+		{"before the book", "small", "us", "", 1000, 500, "2025-06-01T00:00:00Z", unknown},
+		{"more than an amount can be", "small", "us", "", 1000, 1 << 60, "2026-06-01T00:00:00Z", unknown},
+	} {
+		cost, ok := s.Estimate(PriceKey{Provider: "openai", Model: tt.model, Region: tt.region, Tier: tt.tier, ContextTokens: tt.input, At: day(t, tt.at)}, tt.output)
+		got := cost.String()
+		if !ok {
+			got = unknown
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.what, got, tt.want)
+		}
+	}
+}
+
 // The proxy and ingest ask for these with every call.
 func TestLookupsDoNotAllocate(t *testing.T) {
 	s, texts := withKeys(t, "keys: [{id: riskdesk, sha256: HASH, use_cases: [kyc]}]")
@@ -442,6 +473,7 @@ func TestLookupsDoNotAllocate(t *testing.T) {
 		"Endpoint":       func() { s.Endpoint("eu") },
 		"Upstream":       func() { u.rule.endpoints[0].Upstream("small") },
 		"Price":          func() { s.Price(price) },
+		"Estimate":       func() { s.Estimate(price, 500) },
 		"Canonical":      func() { s.Canonical("team", "credit risk") },
 		"Parent":         func() { s.Parent("team", "risk", now) },
 		"Required, Mode": func() { s.Required(); s.Mode(); s.Default("project") },

@@ -96,10 +96,19 @@ type classPrice struct {
 // standardTier is the tier of calls that name none.
 const standardTier = "standard"
 
-// Price is the price of a token class, exactly as the book has it: nothing is
-// borrowed from another model, tier, region, band or day. Prices for the
-// region go before prices for every region.
-func (s *Snapshot) Price(k PriceKey) (Price, bool) {
+// Price is the price of a token class, see [Snapshot.Rates].
+func (s *Snapshot) Price(k PriceKey) (Price, bool) { return s.Rates(k).Price(k.Class) }
+
+// Rates are the prices of one request's token classes. The zero value has none.
+type Rates struct {
+	prices []classPrice
+	free   bool
+}
+
+// Rates are the prices that hold for a request, whatever the class, exactly as
+// the book has them: nothing is borrowed from another model, tier, region, band
+// or day. Prices for the region go before prices for every region.
+func (s *Snapshot) Rates(k PriceKey) Rates {
 	tier := k.Tier
 	if tier == "" || tier == "default" {
 		tier = standardTier
@@ -111,22 +120,53 @@ func (s *Snapshot) Price(k PriceKey) (Price, bool) {
 	}
 	if c == nil { // a free model is free in every tier
 		if c = cardAt(s.prices[cardKey{k.Provider, k.Model, "", ""}], k.At); c == nil {
-			return Price{}, false
+			return Rates{}
 		}
 	}
 	for i := range c.bands {
-		b := &c.bands[i]
-		if k.ContextTokens <= b.above && b.above > 0 {
-			continue
+		if b := &c.bands[i]; k.ContextTokens > b.above || b.above <= 0 {
+			return Rates{b.prices, c.free}
 		}
-		for j := range b.prices {
-			if b.prices[j].class == k.Class || c.free {
-				return b.prices[j].price, true
-			}
+	}
+	return Rates{}
+}
+
+// Price is the price of a token of a class; false when it is not known.
+func (r Rates) Price(class string) (Price, bool) {
+	for i := range r.prices {
+		if r.free || r.prices[i].class == class {
+			return r.prices[i].price, true
 		}
-		return Price{}, false
 	}
 	return Price{}, false
+}
+
+// Cost is what so many tokens of a class cost, and the price it was reckoned
+// with; known is false when there is no price. Nothing costs nothing, whatever
+// the price. The error is [money.ErrOverflow].
+func (r Rates) Cost(class string, tokens int64) (cost money.Pico, price Price, known bool, err error) {
+	if price, known = r.Price(class); !known {
+		return 0, Price{}, tokens == 0, nil
+	}
+	cost, err = price.Rate.Cost(tokens)
+	return cost, price, true, err
+}
+
+// Estimate is what a request costs that has k.ContextTokens of input, none of
+// them cached, and the given tokens of output: all of them plain text. It is
+// false when the book cannot tell, because a price is missing or the amount is
+// beyond all bounds. k.Class is not looked at.
+func (s *Snapshot) Estimate(k PriceKey, output int64) (money.Pico, bool) {
+	rates := s.Rates(k)
+	in, _, known, err := rates.Cost("input", k.ContextTokens)
+	if !known || err != nil {
+		return 0, false
+	}
+	out, _, known, err := rates.Cost("output", output)
+	if !known || err != nil || in < 0 || out < 0 || in+out < in {
+		return 0, false
+	}
+	return in + out, true
 }
 
 // cardAt is the card that holds at a time; cards are by day, the latest first.
