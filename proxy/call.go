@@ -53,6 +53,7 @@ type call struct {
 	settled    bool
 	limited    *governance.Limit // that refuses the call
 	retryAfter int64             // seconds
+	reserved   []reserved        // of budgets
 
 	// The attempt that runs.
 	route    governance.Route
@@ -103,6 +104,7 @@ func (c *call) free() {
 	c.data = event.Request{Attempts: c.data.Attempts[:0], Sources: c.data.Sources[:0], Decision: event.Decision{Rejected: c.data.Decision.Rejected[:0]}}
 	c.up, c.upConn, c.release = nil, nil, nil
 	c.taken, c.settled, c.limited, c.retryAfter = c.taken[:0], false, nil, 0
+	c.reserved = c.reserved[:0]
 	c.lastAt, c.firstOut = 0, 0
 	c.cutting = false
 	if cap(c.arena) > keepBuffer {
@@ -353,7 +355,10 @@ func (c *call) admit() (code string, status int, message string) {
 	if code, status, message = c.choose(); code != "" {
 		return code, status, message
 	}
-	return c.takeLimits()
+	if code, status, message = c.takeLimits(); code != "" {
+		return code, status, message
+	}
+	return c.reserveBudgets()
 }
 
 func dimensionIndex(name string) int {

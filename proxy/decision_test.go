@@ -16,7 +16,7 @@ import (
 )
 
 // largeBed is a proxy under the governance files of a large company: 1,000 use
-// cases, 10,000 keys, 50 endpoints and limits for each of them.
+// cases, 10,000 keys, 50 endpoints, 500 hard budgets and limits for each of them.
 func largeBed(t testing.TB) (b *bed, key func(i int) string) {
 	texts := make([]string, 10_000)
 	b = newBedWith(t, nil, func(file, text string) string {
@@ -50,7 +50,12 @@ func largeBed(t testing.TB) (b *bed, key func(i int) string) {
 				fmt.Fprintf(&s, "], endpoints: [end-%d, end-%d, end-%d, end-%d]}\n", i%50, (i+7)%50, (i+14)%50, (i+21)%50)
 			}
 		case "prices.yaml":
-			return "groups:\n  - {source: list, date: 2026-11, from: 2026-01-01, provider: openai, models: [{model: model-1, prices: [{tier: standard, usd: {input: \"1\", output: \"1\"}}]}]}\n"
+			return "groups:\n  - {source: list, date: 2026-11, from: 2026-01-01, provider: openai, models: [{model: gpt-5-mini, prices: [{tier: standard, usd: {input: \"1\", output: \"1\"}}]}]}\n"
+		case "budgets.yaml":
+			s.WriteString("budgets:\n  - {id: all, name: All, owner: o, for: {}, period: month, time_zone: Europe/Zurich, amount_usd: \"1000000\", channel: log, hard: {action: block}}\n")
+			for i := range 499 {
+				fmt.Fprintf(&s, "  - {id: budget-%d, name: B, owner: o, for: {team: [risk], use_case: [case-%d, case-%d]}, period: month, time_zone: Europe/Zurich, amount_usd: \"1000000\", channel: log, hard: {action: block}}\n", i, 2*i, 2*i+1)
+			}
 		case "limits.yaml":
 			s.WriteString("limits:\n  - {id: key, for: {}, each: [key], requests_per_minute: 1000000000, concurrent: 100000}\n" +
 				"  - {id: team, for: {workload: [interactive]}, each: [team, use_case], requests_per_minute: 1000000000}\n" +
@@ -85,7 +90,7 @@ func decide(c *call, ctx *fasthttp.RequestCtx, at time.Time) (code string) {
 	return code
 }
 
-// BenchmarkDecision is attribution, limits and routing of a call, of any of
+// BenchmarkDecision is attribution, limits, budgets and routing of a call, of any of
 // the keys, with the digest of its body of 1.6 KB.
 func BenchmarkDecision(b *testing.B) {
 	bed, key := largeBed(b)

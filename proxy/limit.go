@@ -209,6 +209,7 @@ func (c *call) returnLimits() {
 // settleLimits is the end of the call, before its client can see it: another
 // one may run, and the tokens that were really used count.
 func (c *call) settleLimits() {
+	c.settleBudgets()
 	if c.settled || len(c.taken) == 0 {
 		return
 	}

@@ -14,12 +14,13 @@ type plan struct {
 	hex       string
 	upstreams map[*governance.Endpoint]*upstream
 	mapped    map[*governance.UseCase]mapped
+	budgets   hardBudgets
 }
 
 // newPlan reads the credentials. It fails, naming every endpoint that cannot
 // be called, rather than finding out call by call.
 func newPlan(s *governance.Snapshot, m *metrics, known *circuits) (*plan, error) {
-	p := &plan{snapshot: s, hex: s.Hex(), upstreams: map[*governance.Endpoint]*upstream{}, mapped: map[*governance.UseCase]mapped{}}
+	p := &plan{snapshot: s, hex: s.Hex(), upstreams: map[*governance.Endpoint]*upstream{}, mapped: map[*governance.UseCase]mapped{}, budgets: newHardBudgets(s)}
 	var failed []error
 	for _, provider := range s.Providers() {
 		for _, e := range provider.Endpoints {

@@ -9,7 +9,8 @@
 //
 // The files follow a call's way: head.go reads the request's header, call.go
 // admits the call, attribution.go says who pays, sources.go which datasets fed
-// the prompt, limit.go what it may use of limits, circuit.go leaves out
+// the prompt, limit.go what it may use of limits, budget.go of
+// budgets, circuit.go leaves out
 // endpoints that rest, attempt.go calls the others until one serves, whole.go
 // and stream.go pass its answer on, record.go makes the event of it.
 //
@@ -47,6 +48,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
+	"github.com/ledgerline/ledgerline/internal/budget"
 	"github.com/ledgerline/ledgerline/internal/governance"
 	"github.com/ledgerline/ledgerline/internal/spool"
 )
@@ -120,6 +122,7 @@ type Server struct {
 	plan     atomic.Pointer[plan]
 	http     *fasthttp.Server
 	counters counters
+	budgets  budget.Ledger
 	circuits circuits
 	calls    sync.Pool
 	unread   unread

@@ -20,6 +20,7 @@ const module = "github.com/ledgerline/ledgerline"
 var mayImport = map[string][]string{
 	"internal/event":                 {},
 	"internal/money":                 {},
+	"internal/budget":                {"internal/money"},
 	"internal/usage":                 {},
 	"sql":                            {},
 	"deploy/example":                 {},
@@ -32,7 +33,7 @@ var mayImport = map[string][]string{
 	"internal/governance":            {"internal/money"},
 	"internal/clickhouse":            {"sql"},
 	"proxy/wire":                     {"internal/event", "internal/usage"},
-	"proxy":                          {"proxy/wire", "internal/event", "internal/usage", "internal/money", "internal/spool", "internal/governance"},
+	"proxy":                          {"proxy/wire", "internal/budget", "internal/event", "internal/usage", "internal/money", "internal/spool", "internal/governance"},
 	"ingest":                         {"sql", "internal/..."},
 	"lineage":                        {"sql", "internal/..."},
 	"aggregate":                      {"sql", "internal/..."},

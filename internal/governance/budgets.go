@@ -37,10 +37,49 @@ type budgetEntry struct {
 	// US dollars a period, such as "1200".
 	AmountUSD at[dollars] `yaml:"amount_usd,required"`
 	// Percentages of the amount at which somebody is told, ascending. Nothing
-	// is blocked. Default 50, 80, 100.
+	// is blocked by these. Default 50, 80, 100.
 	Soft []at[int64] `yaml:"soft"`
 	// Where that goes: a channel of alerts.yaml.
 	Channel at[id] `yaml:"channel,required"`
+	// A limit that the proxy keeps. Without it nothing is refused.
+	Hard *hardEntry `yaml:"hard"`
+}
+
+// hardEntry is what happens when a budget is used up. Before a call goes out,
+// what it may cost is reserved: a token of input for 3 bytes of its body and
+// the output that it allows itself (4,096 tokens when it does not say, 32,768
+// at most), at the price of the dearest endpoint it may reach. When it ends,
+// what the provider told counts instead, by the prices of this book; what was
+// reserved stays where nobody told. Each proxy counts for itself and from its
+// start on: what others spend, or was spent before, is in the warnings and not
+// in this limit. N proxies can so spend N times the limit, and what calls cost
+// beyond their reservation.
+type hardEntry struct {
+	pos
+	// The limit in percent of the amount. Default 100.
+	Percent at[int64] `yaml:"percent"`
+	// block: calls beyond it are refused. alert: they pass, and their record
+	// says so.
+	Action text `yaml:"action,required" oneof:"block|alert"`
+	// US dollars beyond the limit up to which calls still pass, and their
+	// record says so. Default none.
+	GraceUSD at[dollars] `yaml:"grace_usd"`
+	// Calls whose price is not in the book. Default block.
+	Unknown text `yaml:"unknown" oneof:"block|allow"`
+	// More money for a while, and who allowed it.
+	Override *overrideEntry `yaml:"override"`
+}
+
+// overrideEntry raises a limit until a day.
+type overrideEntry struct {
+	// US dollars more in every period that it holds in.
+	ExtraUSD at[dollars] `yaml:"extra_usd,required"`
+	// The last day, in the budget's time zone.
+	Until at[date] `yaml:"until,required"`
+	// The role that allowed it.
+	By text `yaml:"by,required"`
+	// Why.
+	Reason text `yaml:"reason,required"`
 }
 
 // zone is a time zone of the IANA database.
@@ -62,6 +101,32 @@ type Budget struct {
 	Amount          money.Pico          // of a period; above zero
 	Soft            []int               // percentages of Amount at which somebody is told, ascending
 	Channel         string              // of alerts.yaml
+	Hard            *Hard               // nil: nothing is refused
+}
+
+// Hard is a limit that the proxy keeps.
+type Hard struct {
+	Limit        money.Pico // above zero
+	Grace        money.Pico // beyond Limit; calls still pass
+	Block        bool       // calls beyond Limit and Grace are refused
+	AllowUnknown bool       // calls pass whose price is not known
+	Override     Override
+}
+
+// Override is more money for a while; the zero value is none.
+type Override struct {
+	Extra      money.Pico
+	Until      time.Time // the first moment at which it does not hold any more
+	By, Reason string
+}
+
+// LimitAt is what may be spent in the period that a time is in, without the
+// grace: with an override that holds then.
+func (h *Hard) LimitAt(at time.Time) money.Pico {
+	if at.Before(h.Override.Until) {
+		return h.Limit + h.Override.Extra
+	}
+	return h.Limit
 }
 
 // Bounds is the period that a time is in: its beginning, and that of the next.
@@ -126,8 +191,49 @@ func (s *Snapshot) setBudgets(c *checker, f *budgetsFile) {
 		if e.Channel.V != "" && s.channels[b.Channel] == nil && !c.unread[alertsYAML] {
 			c.fail(budgetsYAML, e.Channel.Mark, "budget %s: channel %q is not in %s%s", b.ID, e.Channel.V, alertsYAML, near(c, b.Channel, s.channels))
 		}
+		b.Hard = hard(c, b, e)
 		s.budgets = append(s.budgets, b)
 	}
+}
+
+// Sums of a limit, its grace and an override, and what is reserved beside
+// them, stay within a [money.Pico].
+const (
+	maxHardDollars = 1_000_000
+	maxHardPercent = 200
+)
+
+// hard is the limit of a budget that the proxy keeps, or nil.
+func hard(c *checker, b *Budget, e *budgetEntry) *Hard {
+	if e.Hard == nil {
+		return nil
+	}
+	h := &Hard{Block: e.Hard.Action != "alert", Grace: money.Pico(e.Hard.GraceUSD.V), AllowUnknown: e.Hard.Unknown == "allow"}
+	percent := int64(100)
+	if e.Hard.Percent.Mark != 0 {
+		if percent = e.Hard.Percent.V; percent < 1 || percent > maxHardPercent {
+			c.fail(budgetsYAML, e.Hard.Percent.Mark, "budget %s: hard: %d is not a percentage from 1 to %d", b.ID, percent, maxHardPercent)
+			percent = 1
+		}
+	}
+	const most = maxHardDollars * 1_000_000_000_000
+	amounts := []at[dollars]{e.AmountUSD, e.Hard.GraceUSD}
+	if o := e.Hard.Override; o != nil {
+		amounts = append(amounts, o.ExtraUSD)
+		y, m, d := o.Until.V.Date()
+		h.Override = Override{Extra: money.Pico(o.ExtraUSD.V), Until: time.Date(y, m, d+1, 0, 0, 0, 0, b.TimeZone), By: string(o.By), Reason: string(o.Reason)}
+	}
+	for _, a := range amounts {
+		if a.V > most {
+			c.fail(budgetsYAML, a.Mark, "budget %s: amounts of a hard budget are at most %d dollars; split it", b.ID, maxHardDollars)
+			return h
+		}
+	}
+	h.Limit = b.Amount/100*money.Pico(percent) + b.Amount%100*money.Pico(percent)/100
+	if h.Limit == 0 && b.Amount > 0 {
+		c.fail(budgetsYAML, e.Hard.Mark, "budget %s: hard: a limit of nothing", b.ID)
+	}
+	return h
 }
 
 // soft is the percentages of a budget.

@@ -32,6 +32,35 @@ func TestBudgets(t *testing.T) {
 	}
 }
 
+func TestHardBudgets(t *testing.T) {
+	texts := folder(t, "testdata/base")
+	texts["budgets.yaml"] = []byte(`budgets:
+  - {id: a, name: A, owner: o, for: {}, period: month, time_zone: Europe/Zurich, amount_usd: "10", channel: log, hard: {action: block}}
+  - {id: b, name: B, owner: o, for: {}, period: day, time_zone: Europe/Zurich, amount_usd: "0.5", channel: log,
+     hard: {percent: 120, action: alert, grace_usd: "2", unknown: allow, override: {extra_usd: "5", until: 2026-11-30, by: finance, reason: year end}}}
+`)
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const dollar = money.Pico(1_000_000_000_000)
+	want := []*Hard{
+		{Limit: 10 * dollar, Block: true},
+		{Limit: 6 * dollar / 10, Grace: 2 * dollar, AllowUnknown: true,
+			Override: Override{Extra: 5 * dollar, Until: time.Date(2026, 12, 1, 0, 0, 0, 0, zurich), By: "finance", Reason: "year end"}},
+	}
+	for i, b := range mustBuild(t, texts).Budgets() {
+		if !reflect.DeepEqual(b.Hard, want[i]) {
+			t.Errorf("budget %s: %+v, want %+v", b.ID, b.Hard, want[i])
+		}
+	}
+	for at, limit := range map[string]money.Pico{"2026-11-30T22:59:59Z": 56 * dollar / 10, "2026-11-30T23:00:00Z": 6 * dollar / 10} {
+		if got := want[1].LimitAt(day(t, at)); got != limit {
+			t.Errorf("at %s: %s, want %s", at, got, limit)
+		}
+	}
+}
+
 // A snapshot from before there were budgets still reads, and has none.
 func TestBudgetsAreOptional(t *testing.T) {
 	texts := folder(t, "testdata/base")

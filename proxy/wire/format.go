@@ -55,7 +55,8 @@ type Request struct {
 	Model        string
 	User         string
 	Stream       bool
-	IncludeUsage bool // the client itself asks for usage in a chat stream
+	IncludeUsage bool  // the client itself asks for usage in a chat stream
+	MaxOutput    int64 // tokens of output that it allows itself; 0: it does not say
 }
 
 // Mistakes of a request's body. They carry no value of it.
@@ -91,6 +92,10 @@ func (f *Format) Read(body []byte, r *Request) error {
 		case "stream_options":
 			r.IncludeUsage = member(v, "include_usage") == "true"
 			return once(4)
+		case "max_tokens", "max_completion_tokens", "max_output_tokens":
+			if n := gjson.Parse(v).Int(); n > r.MaxOutput {
+				r.MaxOutput = n
+			}
 		case "user", "safety_identifier", "metadata":
 			if u := f.user(name, v); u != "" {
 				r.User = u
@@ -148,6 +153,8 @@ func openAIError(dst []byte, e *Error) []byte {
 	switch {
 	case e.Status == 401:
 		kind = "authentication_error"
+	case e.Status == 402:
+		kind = "insufficient_quota"
 	case e.Status == 403:
 		kind = "permission_error"
 	case e.Status == 429:
@@ -164,6 +171,8 @@ func anthropicError(dst []byte, e *Error) []byte {
 	switch {
 	case e.Status == 401:
 		kind = "authentication_error"
+	case e.Status == 402:
+		kind = "billing_error"
 	case e.Status == 403:
 		kind = "permission_error"
 	case e.Status == 404:

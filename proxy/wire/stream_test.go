@@ -145,7 +145,10 @@ func TestReadRequest(t *testing.T) {
 		want   Request
 		err    error
 	}{
-		{Chat, `{"model":"m","stream":true,"stream_options":{"include_usage":true},"user":"u"}`, Request{"m", "u", true, true}, nil},
+		{Chat, `{"model":"m","stream":true,"stream_options":{"include_usage":true},"user":"u"}`, Request{Model: "m", User: "u", Stream: true, IncludeUsage: true}, nil},
+		{Chat, `{"model":"m","max_tokens":5,"max_completion_tokens":7}`, Request{Model: "m", MaxOutput: 7}, nil},
+		{Messages, `{"model":"m","max_tokens":-5}`, Request{Model: "m"}, nil},
+		{Responses, `{"model":"m","max_output_tokens":"9"}`, Request{Model: "m", MaxOutput: 9}, nil},
 		{Chat, `{"metadata":{"user_id":"x"},"model":"m","stream":false}`, Request{Model: "m"}, nil},
 		{Messages, `{"metadata":{"user_id":"x"},"model":"m","user":"y"}`, Request{Model: "m", User: "x"}, nil},
 		{Chat, `{"messages":[{"model":"inner"}],"model":"\u006d"}`, Request{Model: "m"}, nil},
